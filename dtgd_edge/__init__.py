@@ -1,0 +1,1 @@
+"""Visual anomaly detection on production lines."""

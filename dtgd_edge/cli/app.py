@@ -1,0 +1,46 @@
+"""The `dtgd-edge` command: its sub-commands, and how errors end."""
+
+import logging
+import sys
+
+import typer
+
+from dtgd_edge.cli import bench, demo, doctor, evaluate, export, info, run, sample, train, verify
+from dtgd_edge.cli.console import ERR, exit_with
+from dtgd_edge.errors import DtgdError
+
+app = typer.Typer(
+    name="dtgd-edge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Visual anomaly detection on production lines: pictures of good parts to verdicts on a running line.",
+)
+app.command()(demo.demo)
+app.command()(sample.sample)
+app.command()(train.train)
+app.command()(export.export)
+app.command("eval")(evaluate.evaluate)
+app.command()(run.run)
+app.command()(verify.verify)
+app.command()(info.info)
+app.command()(doctor.doctor)
+app.command()(bench.bench)
+
+
+def main() -> None:
+    """Run the command line; a DtgdError ends as one sentence and its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for library in ("torch", "onnxscript", "onnx_ir", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    try:
+        app()
+    except DtgdError as error:
+        exit_with(error)
+    except KeyboardInterrupt:
+        ERR.print("dtgd-edge: stopped")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""`dtgd-edge bench`: percentiles of each stage, and what the loop itself costs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dtgd_edge.bundle import Bundle
+from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, table
+from dtgd_edge.config import mapping_from_record
+from dtgd_edge.workspace import newest_bundle
+
+
+def bench(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle; default: the newest.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Counted frames.")] = 200,
+    warm_up: Annotated[int, typer.Option(min=0, help="Frames before the clock counts.")] = 20,
+    frame: Annotated[str, typer.Option(help="Size of the camera frames, WIDTHxHEIGHT.")] = "640x480",
+    workspace: Workspace = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Time a bundle frame by frame, beside the null session, which computes nothing."""
+    from dtgd_edge.benchmarks.pictures import bench_pictures, frame_size
+    from dtgd_edge.benchmarks.timing import measure
+
+    if bundle is None:
+        bundle = newest_bundle(workspace)
+        say(f"bundle: {bundle} (the newest)")
+    opened = Bundle.open(bundle)
+    say(f"timing {frames} frames of {frame} px after {warm_up} to warm up")
+    pictures = bench_pictures(opened, frame_size(frame))
+    measurements = measure(opened, pictures, frames=frames, warm_up=warm_up)
+    if as_json:
+        print_json({"bundle": str(bundle), "measurements": [mapping_from_record(m) for m in measurements]})
+        return
+    for measurement in measurements:
+        rows = [
+            [stage, str(p.count), *("-" if v is None else f"{v:.2f}" for v in (p.p50, p.p95, p.p99, p.max))]
+            for stage, p in measurement.stages_ms.items()
+        ]
+        title = f"{measurement.precision} on {measurement.device}, milliseconds"
+        table(title, ["stage", "count", "p50", "p95", "p99", "max"], rows)
+    machine = measurements[0].machine
+    OUT.print(f"{machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}", markup=False)

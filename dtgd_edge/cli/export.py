@@ -1,0 +1,60 @@
+"""`dtgd-edge export`: checkpoint to bundle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.config import mapping_from_record
+from dtgd_edge.workspace import newest_checkpoint
+
+if TYPE_CHECKING:
+    from dtgd_edge.bundle import ParityRecord
+    from dtgd_edge.export.pipeline import Exported
+
+
+def export(
+    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder; default: the newest.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    out: Annotated[Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")] = None,
+    workspace: Workspace = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Turn a checkpoint into a bundle, with proof that its verdicts are the trained model's."""
+    with train_extra("export"):
+        from dtgd_edge.export.pipeline import Exporter, known_precision
+        from dtgd_edge.train.checkpoint import Checkpoint
+
+    wanted = known_precision(precision)
+    if checkpoint is None:
+        checkpoint = newest_checkpoint(workspace)
+        say(f"checkpoint: {checkpoint} (the newest)")
+    exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace)
+    if as_json:
+        print_json(export_record(exported))
+        return
+    print_exported(exported)
+
+
+def export_record(exported: "Exported") -> dict[str, Any]:
+    """The bundle's path and manifest as JSON values."""
+    return {"bundle": str(exported.path), "manifest": mapping_from_record(exported.bundle.manifest)}
+
+
+def print_exported(exported: "Exported") -> None:
+    """Print where a bundle is and what was proven about it."""
+    manifest = exported.bundle.manifest
+    mib = exported.path.stat().st_size / 2**20
+    OUT.print(f"{exported.path}  {mib:.1f} MiB  threshold {manifest.threshold.value:.4f}", markup=False)
+    for record in manifest.parity:
+        OUT.print(f"  {parity_line(record)}", markup=False)
+
+
+def parity_line(record: "ParityRecord") -> str:
+    """One line of a parity record."""
+    return (
+        f"{record.session} against {record.reference}: {record.flips} of {record.frames} verdicts flip, "
+        f"rank correlation {record.rank_correlation:.5f}, largest difference score {record.score_difference:.2g} "
+        f"map {record.map_difference:.2g}"
+    )

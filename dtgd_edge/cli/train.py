@@ -1,0 +1,113 @@
+"""`dtgd-edge train`: pictures to checkpoint."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.workspace import RUNS, newest_checkpoint
+
+if TYPE_CHECKING:
+    from dtgd_edge.train.checkpoint import Checkpoint
+    from dtgd_edge.train.data import DataSet
+    from dtgd_edge.train.recipe import Recipe
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Good pictures: a folder, or a data set in MVTec AD layout.")],
+    recipe: Annotated[Path | None, typer.Option(help="A recipe in TOML; see train/recipes.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The teacher's: imagenet, shipped, or a path to .safetensors or .pth.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the graph's input, a multiple of 32.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
+    defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts, for testing.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint; default: runs/<name>-<time>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out, or with the newest run.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workspace: Workspace = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Train on pictures of good parts."""
+    with train_extra("train"):
+        from dtgd_edge.train.recipe import Recipe, read_recipe
+
+        plan = read_recipe(recipe) if recipe else Recipe()
+    if weights is not None:
+        plan = replace(plan, teacher=replace(plan.teacher, weights=weights))
+    if steps is not None:
+        plan = replace(plan, optimiser=replace(plan.optimiser, steps=steps))
+    if size is not None:
+        plan = replace(plan, geometry=replace(plan.geometry, size_hw=(size, size)))
+    if seed is not None:
+        plan = replace(plan, seed=seed)
+    if out is None:
+        name = f"{data.resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
+        out = newest_checkpoint(workspace) if resume else workspace / RUNS / name
+    pictures = read_pictures(data, defects, masks)
+    checkpoint = train_shown(pictures, plan, out, device, resume)
+    if as_json:
+        record = checkpoint.record
+        print_json({"checkpoint": str(out), "steps": record.step, "loss": record.loss, "teacher": record.teacher})
+        return
+    OUT.print(f"checkpoint: {out} (teacher: {checkpoint.record.teacher})")
+
+
+def read_pictures(data: Path, defects: Path | None = None, masks: Path | None = None) -> "DataSet":
+    """Check every picture of a folder, with a progress bar and its warnings."""
+    from dtgd_edge.train.data import read_data
+
+    with progress_bar("checking pictures") as advance:
+        pictures = read_data(data, defects=defects, masks=masks, progress=advance)
+    for warning in pictures.warnings:
+        ERR.print(f"note: {warning}", markup=False)
+    say(f"{len(pictures.train)} good pictures to train on, {len(pictures.test)} to test on")
+    return pictures
+
+
+def train_shown(pictures: "DataSet", recipe: "Recipe", out: Path, device: str, resume: bool) -> "Checkpoint":
+    """Train with a progress bar: loss and remaining time."""
+    with train_extra("train"):
+        from dtgd_edge.train import loop
+
+    with progress_bar("training") as advance:
+
+        def report(progress: loop.Progress) -> None:
+            advance(progress.step, progress.steps, f"loss {progress.loss:.3f}")
+
+        return loop.train(pictures, recipe, out, device=device, resume=resume, report=report)
+
+
+class Advance:
+    """Moves a progress bar: `advance(done, total, note)`."""
+
+    def __init__(self, bar: Progress, title: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=None, note="")
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._bar.update(self._task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Advance]:
+    """Show a bar on stderr while the block runs."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=ERR) as bar:
+        yield Advance(bar, title)

@@ -1,0 +1,1 @@
+"""Checkpoint to bundle: ONNX, precision inside the graph, parity, golden frames."""

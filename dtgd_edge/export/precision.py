@@ -1,0 +1,88 @@
+"""Precision lives in the graph: float16 weights with a float32 island, or INT8 as Q/DQ nodes."""
+
+import copy
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from dtgd_edge.errors import BackendError
+from dtgd_edge.export.onnx import INPUT, checked, node_scopes
+from dtgd_edge.train.graph import ScoringGraph
+
+# What ONNX Runtime's CPU runs as integer kernels; a float operation between two of them would cost
+# a round trip.
+CPU_OPERATIONS = ["Conv", "Add", "MaxPool", "Concat", "Resize", "Relu"]
+# Modules whose arithmetic decides the score's last digits, and weighs nothing.
+FLOAT_SCOPES = ("tail", ".gate")
+
+
+def fp16_graph(graph: ScoringGraph) -> ScoringGraph:
+    """Copy a graph with its convolutions in float16; cosines and tail stay float32."""
+    return copy.deepcopy(graph).half()
+
+
+def int8_onnx(model: ModelProto, frames: NDArray[np.uint8]) -> ModelProto:
+    """Quantise a float32 model for the CPU: uint8 activations, int8 weights per channel.
+
+    Args:
+        model: from `onnx_from_graph`.
+        frames: uint8 [K, H, W, 3], good and corrupted training frames; they set the ranges.
+
+    Raises:
+        BackendError: no frame carries any light, or the quantiser refuses the model.
+    """
+    if len(frames) == 0 or int(frames.max()) - int(frames.min()) < 2:
+        raise BackendError(
+            f"the {len(frames)} calibration frames are empty or of one colour; expected pictures of real "
+            "parts; train again with other pictures"
+        )
+    scopes = node_scopes(model)
+    floats = [n for n, scope in scopes.items() if any(part in scope for part in FLOAT_SCOPES) or scope == ""]
+    with tempfile.TemporaryDirectory() as folder:
+        # The quantiser writes its scratch files beside its output.
+        path = Path(folder) / "int8.onnx"
+        try:
+            logging.disable(logging.WARNING)  # its advice to simplify the graph first does not apply to ours
+            quantize_static(
+                copy.deepcopy(model),
+                path,
+                _Frames(frames),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=CPU_OPERATIONS,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                nodes_to_exclude=floats,
+            )
+        except (RuntimeError, ValueError) as exc:
+            raise BackendError(f"the graph cannot be quantised ({str(exc).splitlines()[0]})") from exc
+        finally:
+            logging.disable(logging.NOTSET)
+        return checked(onnx.load(path))
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]  # the base class is untyped
+    """Feeds frames one at a time, as the line does."""
+
+    def __init__(self, frames: NDArray[np.uint8]) -> None:
+        self._frames: Iterator[NDArray[np.uint8]] = iter(frames)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        frame = next(self._frames, None)
+        return None if frame is None else {INPUT: frame[None]}
+
+

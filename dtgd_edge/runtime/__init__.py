@@ -1,0 +1,38 @@
+"""Runs a bundle on frames: sources, health gate, inspector, loop, sinks.
+
+    session.py    a bundle's graph on a device; sessions/ has one file per backend
+    source.py     where frames come from; sources/ has one file per kind
+    health.py     which frames cannot be judged
+    inspector.py  from a frame to a verdict
+    loop.py       from a source to the sinks: handoff.py between the threads, summary.py of it all
+    sink.py       where verdicts go; sinks/ has one file per place
+    overlay.py    a verdict as a picture
+
+May import numpy, msgspec, the standard library and the core; onnxruntime only in sessions/ort.py, cv2 only
+in sources/ and overlay.py. Importing this package imports neither.
+"""
+
+from dtgd_edge.runtime.health import HealthGate, HealthLimits
+from dtgd_edge.runtime.inspector import Inspector
+from dtgd_edge.runtime.loop import run_loop
+from dtgd_edge.runtime.session import Session, SessionSpec, check_golden, open_session
+from dtgd_edge.runtime.sink import Sink
+from dtgd_edge.runtime.source import Frame, FrameSource, is_uri, open_source
+from dtgd_edge.runtime.summary import Summary
+
+__all__ = [
+    "Frame",
+    "FrameSource",
+    "HealthGate",
+    "HealthLimits",
+    "Inspector",
+    "Session",
+    "SessionSpec",
+    "Sink",
+    "Summary",
+    "check_golden",
+    "is_uri",
+    "open_session",
+    "open_source",
+    "run_loop",
+]

@@ -1,0 +1,136 @@
+"""A verdict as a picture: the frame, its heat map and regions, and a band that says what was decided."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dtgd_edge.verdict import Decision, Verdict
+
+_Colour = tuple[int, int, int]  # BGR
+_DARK, _LIGHT, _GREY = (24, 24, 24), (245, 245, 245), 96
+_BAND: dict[Decision, _Colour] = {
+    Decision.OK: (60, 130, 30),
+    Decision.NG: (40, 30, 190),
+    Decision.NO_DECISION: (20, 150, 230),
+}
+_TEXT: dict[Decision, _Colour] = {Decision.OK: _LIGHT, Decision.NG: _LIGHT, Decision.NO_DECISION: _DARK}
+
+_CARD_HW = (240, 320)
+_STRONGEST = 0.6  # share of the heat colour where the map is highest; the part stays visible under it
+_LINES_LIMIT = 5
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def overlay(image: NDArray[Any] | None, verdict: Verdict, *, sensor_bits: int = 16) -> NDArray[np.uint8]:
+    """Draw a verdict.
+
+    Args:
+        image: the frame's: uint8 or uint16, [H, W], [H, W, 1], BGR [H, W, 3] or BGRA [H, W, 4]; None
+            draws a grey card.
+        verdict: about that frame.
+        sensor_bits: significant bits of a 16-bit frame.
+
+    Returns:
+        uint8 BGR [band + H, W, 3]: a band with decision, score, threshold and reason, and below it the
+        picture. Heat starts at half the threshold whatever the picture's own maximum is, so that the
+        picture of a good part stays clean.
+    """
+    picture = _bgr(image, sensor_bits)
+    if verdict.map is not None and verdict.map.shape == picture.shape[:2]:
+        _draw_heat(picture, verdict.map, verdict.threshold)
+    _draw_regions(picture, verdict)
+    return np.vstack([_band(verdict, picture.shape[1]), picture])
+
+
+def _bgr(image: NDArray[Any] | None, sensor_bits: int) -> NDArray[np.uint8]:
+    """A fresh BGR picture to draw on."""
+    is_picture = image is not None and image.size > 0 and image.ndim in (2, 3)
+    if image is None or not is_picture or image.dtype not in (np.uint8, np.uint16):
+        return np.full((*_CARD_HW, 3), _GREY, np.uint8)
+    if image.dtype == np.uint16:
+        image = np.minimum(image >> (sensor_bits - 8), 255)
+    eight = np.array(image, np.uint8)
+    if eight.ndim == 2 or eight.shape[2] == 1:
+        eight = np.repeat(eight.reshape(*eight.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(eight[:, :, :3])
+
+
+def _draw_heat(picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> None:
+    span = max(abs(threshold), 1e-6)
+    low = threshold - 0.5 * span
+    left, top, width, height = cv2.boundingRect(np.asarray(anomaly_map > low, np.uint8))
+    if not width:
+        return
+    inside = slice(top, top + height), slice(left, left + width)
+    # 0 at half the threshold, a half at the threshold, 1 at one and a half.
+    heat = np.clip((anomaly_map[inside] - low) / span, 0.0, 1.0)
+    colours = cv2.applyColorMap(np.asarray(128 + 96 * heat, np.uint8), cv2.COLORMAP_TURBO)
+    alpha = (_STRONGEST * heat)[:, :, None]
+    picture[inside] = np.asarray(picture[inside] * (1 - alpha) + colours * alpha, np.uint8)
+
+
+def _draw_regions(picture: NDArray[np.uint8], verdict: Verdict) -> None:
+    height, width = picture.shape[:2]
+    thickness = max(1, round(max(height, width) / 500))
+    smallest = max(5, round(max(height, width) / 60))
+    for region in reversed(verdict.regions):  # the largest peak last, on top
+        # A region of a few pixels gets a box that can be seen.
+        grow_x = max(2 * thickness, (smallest - region.width + 1) // 2)
+        grow_y = max(2 * thickness, (smallest - region.height + 1) // 2)
+        near = max(0, region.x - grow_x), max(0, region.y - grow_y)
+        far = (
+            min(width - 1, region.x + region.width - 1 + grow_x),
+            min(height - 1, region.y + region.height - 1 + grow_y),
+        )
+        # Light around dark can be seen on any ground.
+        cv2.rectangle(picture, near, far, _LIGHT, 3 * thickness)
+        cv2.rectangle(picture, near, far, _BAND[Decision.NG], thickness)
+
+
+def _band(verdict: Verdict, width: int) -> NDArray[np.uint8]:
+    scale = float(np.clip(width / 640, 0.4, 3.2))
+    thickness = max(1, round(1.5 * scale))
+    margin = max(2, round(8 * scale))
+    head = "NO DECISION" if verdict.decision is Decision.NO_DECISION else verdict.decision.value
+    if verdict.score is not None:
+        head += f" {verdict.score:.2f} / {verdict.threshold:.2f}"
+    lines = _wrapped(head, width - 2 * margin, scale, thickness)
+    if verdict.reason is not None:
+        lines += _wrapped(verdict.reason, width - 2 * margin, scale, thickness)
+    if len(lines) > _LINES_LIMIT:
+        lines = [*lines[: _LINES_LIMIT - 1], "..."]
+    (_, ascent), descent = cv2.getTextSize("Ag", _FONT, scale, thickness)
+    line_height = ascent + descent + max(2, margin // 2)
+    band = np.full((line_height * len(lines) + margin, width, 3), _BAND[verdict.decision], np.uint8)
+    for row, line in enumerate(lines):
+        baseline = margin // 2 + row * line_height + ascent + max(1, margin // 4)
+        cv2.putText(
+            band, line, (margin, baseline), _FONT, scale, _TEXT[verdict.decision], thickness, cv2.LINE_AA
+        )
+    return band
+
+
+def _wrapped(text: str, width: int, scale: float, thickness: int) -> list[str]:
+    """Break a text into lines that fit, between words where that is possible."""
+
+    def fits(line: str) -> bool:
+        return bool(cv2.getTextSize(line, _FONT, scale, thickness)[0][0] <= width)
+
+    lines: list[str] = []
+    line = ""
+    # OpenCV's font has ASCII only.
+    for word in text.encode("ascii", "replace").decode().split():
+        joined = f"{line} {word}" if line else word
+        if fits(joined):
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while not fits(line) and len(line) > 1:
+            length = next((n for n in range(len(line) - 1, 1, -1) if fits(line[:n])), 1)
+            lines.append(line[:length])
+            line = line[length:]
+    return [*lines, line]

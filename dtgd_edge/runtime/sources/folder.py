@@ -1,0 +1,80 @@
+"""Pictures on the disk."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dtgd_edge.errors import DataError, SourceNotFound
+from dtgd_edge.pictures import picture_paths, read_picture
+from dtgd_edge.runtime.source import Frame, FrameSource
+
+
+class FolderSource(FrameSource):
+    """The pictures directly in a folder, by name.
+
+    A picture that cannot be read becomes a frame with a fault and the rest follow: one damaged file
+    must not end a night's run.
+
+    Raises:
+        SourceNotFound: no such folder, or no picture in it.
+    """
+
+    is_live = False
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._paths = picture_paths(folder)
+        except DataError as exc:
+            raise SourceNotFound(str(exc)) from exc
+        self._description = f"folder {folder} ({len(self._paths)} pictures)"
+        self._is_closed = False
+
+    @property
+    def description(self) -> str:
+        return self._description
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            if self._is_closed:
+                return
+            yield _frame_of_file(path, index)
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+class PictureSource(FrameSource):
+    """One picture, named by the user.
+
+    Raises:
+        DataError: it cannot be decoded; here nothing else is left to do.
+    """
+
+    is_live = False
+
+    def __init__(self, path: Path) -> None:
+        self._description = f"picture {path}"
+        self._path = path
+        self._is_closed = False
+        read_picture(path)
+
+    @property
+    def description(self) -> str:
+        return self._description
+
+    def __iter__(self) -> Iterator[Frame]:
+        # Read again rather than kept, so that its times are those of this run.
+        if not self._is_closed:
+            yield _frame_of_file(self._path, 0)
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+def _frame_of_file(path: Path, index: int) -> Frame:
+    begun_ns = time.monotonic_ns()
+    try:
+        image = read_picture(path)
+    except DataError as exc:
+        return Frame(None, index, begun_ns, path.name, fault=f"unreadable picture: {exc}")
+    return Frame(image, index, begun_ns, path.name, (time.monotonic_ns() - begun_ns) / 1e6)

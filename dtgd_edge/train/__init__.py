@@ -1,0 +1,1 @@
+"""Pictures to checkpoint: recipe, data, synthetic anomalies, networks, losses, loop, metrics, graph."""

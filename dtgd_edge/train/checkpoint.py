@@ -1,0 +1,204 @@
+"""A training run on disk: a folder with `checkpoint.json`, one weight file and the frames to judge by.
+
+`checkpoint.json` names the weight file and its digest and is replaced last, so that a kill at any
+moment leaves either the old checkpoint or the new one.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from dtgd_edge.atomic import written_whole
+from dtgd_edge.config import mapping_from_record, record_from_mapping
+from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.train.backbones import ResNet, backbone_spec
+from dtgd_edge.train.networks import DTGD, LEVELS
+from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.workspace import CHECKPOINT
+
+SCHEMA = 1
+FRAMES = "frames.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """What `checkpoint.json` says.
+
+    Attributes:
+        schema: version of this record.
+        recipe: with the backbones resolved.
+        step: optimiser steps done.
+        weights: name of the weight file in the same folder.
+        weights_sha256: its digest.
+        teacher: where the teacher's weights come from, for people.
+        data: the folder trained on, as it was given.
+        frame_size_hw: size of all training pictures; None when they differ.
+        loss: of the last step.
+    """
+
+    schema: int
+    recipe: Recipe
+    step: int
+    weights: str
+    weights_sha256: str
+    teacher: str
+    data: str
+    frame_size_hw: tuple[int, int] | None
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgingFrames:
+    """Prepared frames kept with a checkpoint, so that export needs no data folder.
+
+    Attributes:
+        normals: uint8 [N, H, W, 3], held-out good parts: level calibration, threshold, parity.
+        defects: uint8 [M, H, W, 3], the same with the synthetic family that training never saw.
+        masks: bool [M, H, W], where.
+        fitted: uint8 [K, H, W, 3], training pictures, good and corrupted: INT8 calibration.
+    """
+
+    normals: NDArray[np.uint8]
+    defects: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    fitted: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A checkpoint opened: its record and its tensors (see loop.py for their prefixes)."""
+
+    record: CheckpointRecord
+    tensors: dict[str, Tensor]
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> "Checkpoint":
+        """Read a checkpoint folder.
+
+        Raises:
+            DataError: it is not one, it is damaged, or another version or architecture wrote it.
+        """
+        path = folder / CHECKPOINT if folder.is_dir() else folder
+        try:
+            values = msgspec.json.decode(path.read_bytes())
+            schema = int(values["schema"])
+        except FileNotFoundError:
+            raise DataError(f"{folder} is not a checkpoint; expected a folder with {CHECKPOINT}; check the path") from None
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise DataError(f"{path} cannot be read ({exc}); expected a checkpoint; train again") from exc
+        if schema != SCHEMA:
+            raise DataError(f"{path} has schema {schema}; this dtgd-edge reads {SCHEMA}; use the version that wrote it")
+        try:
+            record = record_from_mapping(values, CheckpointRecord, str(path))
+        except ConfigError as exc:
+            raise DataError(f"{exc}, or train again") from exc
+        return cls(record, _tensors(path.parent / record.weights, record.weights_sha256), path.parent)
+
+    def frames(self) -> JudgingFrames:
+        """Read the judging frames.
+
+        Raises:
+            DataError: they are missing or damaged.
+        """
+        path = self.folder / FRAMES
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return JudgingFrames(arrays["normals"], arrays["defects"], arrays["masks"], arrays["fitted"])
+        except Exception as exc:  # zip, zlib and numpy each have their own errors for a damaged file
+            raise DataError(f"{path} cannot be read ({exc}); expected the checkpoint's frames; train again") from exc
+
+    def network(self) -> DTGD:
+        """Build the averaged network in eval mode.
+
+        Raises:
+            DataError: the weights are of another architecture.
+        """
+        recipe = self.record.recipe
+        try:
+            teacher = ResNet(backbone_spec(recipe.teacher.backbone), LEVELS)
+            network = DTGD(teacher, backbone_spec(recipe.student.backbone), recipe.student.tnr)
+            network.teacher.load_state_dict(tensors_under(self.tensors, "teacher."))
+            network.student.load_state_dict(tensors_under(self.tensors, "average."))
+        except (RuntimeError, ConfigError) as exc:
+            reason = str(exc).splitlines()[-1].strip()
+            raise DataError(
+                f"{self.folder} holds weights of another architecture than its recipe describes ({reason}); "
+                "train again"
+            ) from exc
+        return network.eval()
+
+
+def tensors_under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take the tensors whose names start with a prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: Callable[[str, str], CheckpointRecord]) -> None:
+    """Write weights, then the record that names them, then drop older weights.
+
+    Args:
+        folder: the run's folder.
+        tensors: everything that resuming and scoring need.
+        record: makes the record from the weight file's name and digest.
+
+    Raises:
+        DataError: the disk refused; an older checkpoint stays usable.
+    """
+    content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"weights-{digest[:12]}.safetensors"
+    with written_whole(folder / name, DataError) as file:
+        file.write(content)
+    with written_whole(folder / CHECKPOINT, DataError) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(mapping_from_record(record(name, digest)))))
+    for old in folder.glob("weights-*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def save_frames(folder: Path, frames: JudgingFrames) -> None:
+    """Write the judging frames beside the checkpoint.
+
+    Raises:
+        DataError: the disk refused.
+    """
+    with written_whole(folder / FRAMES, DataError) as file:
+        np.savez_compressed(
+            file, normals=frames.normals, defects=frames.defects, masks=frames.masks, fitted=frames.fitted
+        )
+
+
+def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise DataError(f"{path} cannot be read ({exc.strerror}); expected the checkpoint's weights; train again") from exc
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DataError(f"{path} was changed after it was written (its SHA-256 differs); copy it again")
+    try:
+        return load(content)
+    except SafetensorError as exc:
+        raise DataError(f"{path} is not a safetensors file ({exc}); train again") from exc
+
+
+def device_from_name(name: str) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device.
+
+    Raises:
+        ConfigError: an unknown name, or CUDA asked for and not there.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not known; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda was asked for, but PyTorch finds no CUDA device; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

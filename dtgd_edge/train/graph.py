@@ -1,0 +1,173 @@
+"""The scoring graph: frames in, score and map out; everything that training needed is gone.
+
+Distilling means: take the averaged network, fold its batch norms, calibrate each level's distance on
+held-out good frames, and put normalisation, cosine tail, blur and pooling inside as buffers.
+"""
+
+import copy
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
+from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
+from dtgd_edge.train.networks import DTGD, cosine
+from dtgd_edge.train.recipe import ScoringRecipe
+from dtgd_edge.verdict import Scores
+
+MAP_STRIDE = 4  # the finest level's stride; the tail works at this resolution
+
+
+class Tail(nn.Module):
+    """Features to score and map, in float32 throughout.
+
+    Attributes:
+        centre: per level, the median distance of good frames.
+        scale: per level, from there to the 99.5 % quantile; 1 on the map is the edge of normal.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    kernel: Tensor
+    edge: Tensor
+
+    def __init__(self, size_hw: tuple[int, int], levels: int, recipe: ScoringRecipe) -> None:
+        super().__init__()
+        self.size_hw = size_hw
+        self.grid_hw = (size_hw[0] // MAP_STRIDE, size_hw[1] // MAP_STRIDE)
+        self.top = recipe.top
+        self.register_buffer("centre", torch.zeros(levels))
+        self.register_buffer("scale", torch.ones(levels))
+        kernel = gaussian_kernel(recipe.blur_sigma)
+        self.register_buffer("kernel", kernel)
+        # Zero padding darkens the rim; dividing by the blurred constant undoes it.
+        ones = torch.ones(1, 1, *self.grid_hw)
+        self.register_buffer("edge", 1 / F.conv2d(ones, kernel, padding=kernel.shape[-1] // 2))
+
+    def forward(self, teacher: list[Tensor], decoded: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features [N, C_k, H_k, W_k] of both to score [N] and map [N, H, W]."""
+        levels = []
+        for k, (a, d) in enumerate(zip(teacher, decoded, strict=True)):
+            # 1 - cosine first, then the constants: folding them into one would lose digits near 0.
+            distance = 1 - cosine(a, d).unsqueeze(1)  # [N, 1, H_k, W_k]
+            level = (distance - self.centre[k]) / self.scale[k]
+            if level.shape[2:] != self.grid_hw:
+                level = F.interpolate(level, size=self.grid_hw, mode="bilinear", align_corners=False)
+            levels.append(level)
+        fused = sum(levels[1:], levels[0]) / len(levels)
+        smooth = F.conv2d(fused, self.kernel, padding=self.kernel.shape[-1] // 2) * self.edge
+        flat = smooth.flatten(1)  # [N, H/4 * W/4]
+        score = flat.amax(1) if self.top == 1 else flat.topk(self.top, 1).values.mean(1)
+        large = F.interpolate(smooth, size=self.size_hw, mode="bilinear", align_corners=False)
+        return score, large.squeeze(1)
+
+
+class ScoringGraph(nn.Module):
+    """uint8 [N, H, W, 3] RGB frames to `score` float32 [N] and `map` float32 [N, H, W].
+
+    Args:
+        network: DTGD in eval mode; it is copied and its batch norms are folded.
+        size_hw: height and width of the frames.
+        recipe: blur and pooling.
+    """
+
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, network: DTGD, size_hw: tuple[int, int], recipe: ScoringRecipe) -> None:
+        super().__init__()
+        self.network = fold_batch_norms(copy.deepcopy(network).eval())
+        self.tail = Tail(size_hw, 3, recipe)
+        self.register_buffer("gain", (1 / (255 * IMAGENET_STD)).view(1, 3, 1, 1))
+        self.register_buffer("offset", (-IMAGENET_MEAN / IMAGENET_STD).view(1, 3, 1, 1))
+        self.dtype = torch.float32
+
+    def half(self) -> "ScoringGraph":
+        """Put the convolutions into float16; normalisation, cosines and tail stay float32."""
+        self.network.half()
+        self.dtype = torch.float16
+        return self
+
+    def features(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The teacher's and the decoder's features of uint8 frames."""
+        # Cast before permuting: TensorRT refuses to transpose uint8.
+        x = frames.float().permute(0, 3, 1, 2) * self.gain + self.offset
+        teacher, student = self.network(x.to(self.dtype))
+        return teacher, student.decoded
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        score, anomaly_map = self.tail(*self.features(frames))
+        return score, anomaly_map
+
+    @torch.inference_mode()
+    def score(self, frames: NDArray[np.uint8]) -> Scores:
+        """Score prepared frames, uint8 [N, H, W, 3], on the device the graph is on."""
+        device = self.gain.device
+        scores, maps = [], []
+        for frame in frames:  # one at a time, as the line does: memory stays flat
+            score, anomaly_map = self(torch.from_numpy(np.ascontiguousarray(frame))[None].to(device))
+            scores.append(score.float().cpu().numpy())
+            maps.append(anomaly_map.float().cpu().numpy())
+        return Scores(np.concatenate(scores), np.concatenate(maps))
+
+
+def distil(checkpoint: Checkpoint, frames: JudgingFrames | None = None) -> ScoringGraph:
+    """Turn a checkpoint into its scoring graph.
+
+    Args:
+        checkpoint: from training.
+        frames: its judging frames, if they have been read already.
+
+    Raises:
+        DataError: the checkpoint's weights or frames are not usable.
+    """
+    recipe = checkpoint.record.recipe
+    graph = ScoringGraph(checkpoint.network(), recipe.geometry.size_hw, recipe.scoring).eval()
+    calibrate_levels(graph, (frames or checkpoint.frames()).normals)
+    return graph
+
+
+@torch.inference_mode()
+def calibrate_levels(graph: ScoringGraph, normals: NDArray[np.uint8]) -> None:
+    """Set each level's centre and scale from good frames, so that no level dominates the sum.
+
+    Idea: EfficientAD's quantile normalisation (Batzner et al. 2023).
+    """
+    distances: list[list[Tensor]] = [[], [], []]
+    for frame in normals:
+        teacher, decoded = graph.features(torch.from_numpy(frame)[None])
+        for level, (a, d) in enumerate(zip(teacher, decoded, strict=True)):
+            distances[level].append((1 - cosine(a, d)).flatten())
+    for level, parts in enumerate(distances):
+        values = np.concatenate([p.numpy() for p in parts])
+        median, high = np.quantile(values, [0.5, 0.995])
+        graph.tail.centre[level] = float(median)
+        graph.tail.scale[level] = max(float(high - median), 1e-4)
+
+
+def fold_batch_norms(module: nn.Module) -> DTGD:
+    """Fold every batch norm that directly follows a convolution into it; in place, eval mode only."""
+    for parent in list(module.modules()):
+        previous: tuple[str, nn.Conv2d] | None = None
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and previous is not None:
+                setattr(parent, previous[0], fuse_conv_bn_eval(previous[1], child))
+                setattr(parent, name, nn.Identity())
+            previous = (name, child) if isinstance(child, nn.Conv2d) else None
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in module.modules())
+    assert isinstance(module, DTGD)
+    return module
+
+
+def gaussian_kernel(sigma: float) -> Tensor:
+    """A normalised Gaussian, float32 [1, 1, K, K], cut at three sigma; 1 x 1 when sigma is 0."""
+    reach = math.ceil(3 * sigma)
+    x = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    line = torch.exp(-(x**2) / (2 * max(sigma, 1e-6) ** 2))
+    kernel = torch.outer(line, line)
+    return (kernel / kernel.sum()).view(1, 1, x.numel(), x.numel())

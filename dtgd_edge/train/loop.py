@@ -1,0 +1,278 @@
+"""The training loop: pictures to checkpoint."""
+
+import contextlib
+import logging
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_spec
+from dtgd_edge.train.batches import Batch, BatchMaker, calibration_frames, judging_defects
+from dtgd_edge.train.checkpoint import (
+    SCHEMA,
+    Checkpoint,
+    CheckpointRecord,
+    JudgingFrames,
+    device_from_name,
+    save_checkpoint,
+    save_frames,
+    tensors_under,
+)
+from dtgd_edge.train.data import DataSet, read_frames, split_normals
+from dtgd_edge.train.losses import dtgd_losses
+from dtgd_edge.train.networks import DTGD
+from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.workspace import CHECKPOINT
+
+LOGGER = logging.getLogger(__name__)
+
+SAVE_EVERY_STEPS = 200
+MOST_NORMALS = 64
+MOST_DEFECTS = 64
+MOST_FITTED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is reported after each step."""
+
+    step: int
+    steps: int
+    loss: float
+    consistency: float
+    dissimilarity: float
+    gate: float
+
+
+def train(
+    data: DataSet,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+    save_every_steps: int = SAVE_EVERY_STEPS,
+) -> Checkpoint:
+    """Train DTGD on good pictures.
+
+    The first Ctrl-C ends the run after the step in progress and leaves a usable checkpoint. With `resume` a
+    run that was killed goes on from its last checkpoint to the same weights as an uninterrupted one.
+
+    Args:
+        data: good pictures in data.train.
+        recipe: everything else that decides the result.
+        folder: receives the checkpoint.
+        device: "auto", "cpu" or "cuda".
+        resume: continue the checkpoint in `folder`, if there is one.
+        report: is called after each step.
+        save_every_steps: how often a checkpoint is written on the way.
+
+    Returns:
+        The checkpoint, opened.
+
+    Raises:
+        ConfigError: the device is not there, or the recipe differs from that of the resumed run.
+        DataError: pictures, weights or the disk are not usable.
+    """
+    where = device_from_name(device)
+    fit, held_out = split_normals(data.train, recipe.holdout, recipe.seed)
+    frames = read_frames(fit, recipe.geometry)
+    torch.manual_seed(recipe.seed)
+    teacher = load_teacher(recipe.teacher, LOGGER.info)
+    recipe = resolved(recipe, teacher)
+    network = DTGD(teacher.network, backbone_spec(recipe.student.backbone), recipe.student.tnr)
+    network.to(device=where, memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
+    average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
+    first, loss = 0, math.nan
+    if resume and (folder / CHECKPOINT).exists():
+        first, loss = _restore(Checkpoint.open(folder), recipe, network, average, optimiser)
+    else:
+        save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
+
+    def save(step: int) -> None:
+        def record(name: str, digest: str) -> CheckpointRecord:
+            return CheckpointRecord(
+                SCHEMA, recipe, step, name, digest, teacher.origin, str(data.root), data.frame_size_hw, loss
+            )
+
+        save_checkpoint(folder, _tensors(network, average, optimiser), record)
+
+    maker, steps, step = BatchMaker(frames, recipe), recipe.optimiser.steps, first
+    with _deferred_interrupt() as interrupted:
+        for batch in maker.batches(first, steps):
+            progress = _step(network, optimiser, average, batch, recipe, step + 1, where)
+            step, loss = step + 1, progress.loss
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"the loss became {loss} at step {step}; expected a finite number; "
+                    "lower optimiser.learning_rate in the recipe"
+                )
+            report(progress)
+            if interrupted.is_set():
+                LOGGER.warning("stopped at step %d of %d; the checkpoint is usable", step, steps)
+                break
+            if step % save_every_steps == 0 and step < steps:
+                save(step)
+    save(step)
+    return Checkpoint.open(folder)
+
+
+def resolved(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """Fill in what the recipe leaves to the teacher: both backbones."""
+    student = recipe.student.backbone
+    if student == "auto":
+        # A student from scratch needs no more than a ResNet-18 as wide as the teacher's first stage.
+        student = teacher.backbone if teacher.backbone.startswith("resnet18") else "resnet18"
+    return replace(
+        recipe,
+        teacher=replace(recipe.teacher, backbone=teacher.backbone),
+        student=replace(recipe.student, backbone=student),
+    )
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Learning rate of a step, counted from 1: a linear warm-up, then a cosine to 0."""
+    optimiser = recipe.optimiser
+    warm_up = max(1, round(optimiser.warm_up * optimiser.steps))
+    if step <= warm_up:
+        return optimiser.learning_rate * step / warm_up
+    through = (step - warm_up) / max(1, optimiser.steps - warm_up + 1)
+    return optimiser.learning_rate * 0.5 * (1 + math.cos(math.pi * through))
+
+
+def tensor_from_frames(frames: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 [B, H, W, 3] RGB frames to normalised float [B, 3, H, W], channels last."""
+    x = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255
+    mean, std = (t.view(1, 3, 1, 1).to(device) for t in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _step(
+    network: DTGD,
+    optimiser: torch.optim.Adam,
+    average: dict[str, Tensor],
+    batch: Batch,
+    recipe: Recipe,
+    step: int,
+    device: torch.device,
+) -> Progress:
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(recipe, step)
+    clean = tensor_from_frames(batch.clean, device)
+    corrupted = tensor_from_frames(batch.corrupted, device)
+    mask = torch.from_numpy(batch.mask).to(device)
+    with _autocast(device):
+        with torch.no_grad():
+            both = network.teacher(torch.cat([clean, corrupted]))
+        normal = [f[: len(clean)] for f in both]
+        anomalous = [f[len(clean) :] for f in both]
+        features = network.student(corrupted, anomalous)
+    # The mask's pull comes in over the first fifth, once the student has something to agree with.
+    ramp = min(1.0, step / (0.2 * recipe.optimiser.steps))
+    losses = dtgd_losses(features, normal, anomalous, mask, recipe.loss, ramp)
+    optimiser.zero_grad(set_to_none=True)
+    losses.total.backward()
+    nn.utils.clip_grad_norm_(network.student.parameters(), recipe.optimiser.clip)
+    optimiser.step()
+    _average(network, average, min(recipe.optimiser.average, (1 + step) / (10 + step)))
+    return Progress(
+        step,
+        recipe.optimiser.steps,
+        losses.total.item(),
+        losses.consistency.item(),
+        losses.dissimilarity.item(),
+        losses.gate.item(),
+    )
+
+
+@contextlib.contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that no step is cut in half; a second one is not held."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # only the main thread may handle signals
+        return
+
+    def note(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@torch.no_grad()
+def _average(network: DTGD, average: dict[str, Tensor], decay: float) -> None:
+    for name, value in network.student.state_dict().items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - decay)
+        else:
+            average[name].copy_(value)
+
+
+@contextlib.contextmanager
+def _autocast(device: torch.device) -> Iterator[None]:
+    """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than float32."""
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported()
+    else:
+        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        has_bfloat16 = bool(probe())
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16):
+        yield
+
+
+def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> JudgingFrames:
+    normals = held_out[:MOST_NORMALS]
+    defects, masks = judging_defects(normals, recipe, MOST_DEFECTS)
+    return JudgingFrames(normals, defects, masks, calibration_frames(fit, recipe, MOST_FITTED))
+
+
+def _tensors(network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+    """Collect what a checkpoint holds: teacher., student., average. and adam.<moment>. tensors."""
+    tensors = {f"teacher.{k}": v for k, v in network.teacher.state_dict().items()}
+    tensors |= {f"student.{k}": v for k, v in network.student.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.items()}
+    names = [name for name, _ in network.student.named_parameters()]
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{moment}.{names[index]}": value for moment, value in state.items()}
+    return tensors
+
+
+def _restore(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    network: DTGD,
+    average: dict[str, Tensor],
+    optimiser: torch.optim.Adam,
+) -> tuple[int, float]:
+    """Put a checkpoint's tensors back; returns its step and loss."""
+    if checkpoint.record.recipe != recipe:
+        raise ConfigError(
+            f"{checkpoint.folder} was trained with another recipe; expected the same one to resume it; "
+            "leave --resume out, or choose another --out"
+        )
+    tensors = checkpoint.tensors
+    network.student.load_state_dict(tensors_under(tensors, "student."))
+    for name, value in tensors_under(tensors, "average.").items():
+        average[name].copy_(value)
+    names = [name for name, _ in network.student.named_parameters()]
+    moments = {m: tensors_under(tensors, f"adam.{m}.") for m in ("step", "exp_avg", "exp_avg_sq")}
+    state = optimiser.state_dict()
+    state["state"] = {i: {m: values[n] for m, values in moments.items()} for i, n in enumerate(names)}
+    optimiser.load_state_dict(state)
+    return checkpoint.record.step, checkpoint.record.loss

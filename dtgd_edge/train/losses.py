@@ -1,0 +1,108 @@
+"""The losses of DTGD. All cosines in float32; all terms are means, so that weights do not depend on
+the batch or the picture's size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dtgd_edge.train.networks import StudentFeatures, cosine
+from dtgd_edge.train.recipe import LossRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The terms of a step, unweighted, and their weighted sum; scalars."""
+
+    total: Tensor
+    consistency: Tensor
+    dissimilarity: Tensor
+    gate: Tensor
+
+
+def dtgd_losses(
+    student: StudentFeatures,
+    normal: list[Tensor],
+    anomalous: list[Tensor],
+    mask: Tensor,
+    recipe: LossRecipe,
+    ramp: float = 1.0,
+) -> Losses:
+    """Compute the losses of a batch.
+
+    Args:
+        student: of the corrupted pictures.
+        normal: the normal teacher's features of the clean pictures (N_k).
+        anomalous: the anomaly teacher's features of the corrupted pictures (A_k).
+        mask: float [B, 1, H, W], 1 where the picture was corrupted.
+        recipe: weights.
+        ramp: share of the dissimilarity weight in force, 0 to 1.
+    """
+    masks = [F.adaptive_avg_pool2d(mask, f.shape[2:])[:, 0] for f in normal]  # [B, H_k, W_k], soft
+    consistency = consistency_loss(student, normal, recipe)
+    if recipe.dissimilarity_form == "hinge":
+        dissimilarity = hinge_dissimilarity(student, normal, anomalous, masks, recipe.hinge_margin)
+    else:
+        dissimilarity = mask_dissimilarity(student, anomalous, masks)
+    gate = gate_loss(student.gates, masks)
+    total = consistency + ramp * recipe.dissimilarity * dissimilarity + recipe.gate * gate
+    return Losses(total, consistency, dissimilarity, gate)
+
+
+def consistency_loss(student: StudentFeatures, normal: list[Tensor], recipe: LossRecipe) -> Tensor:
+    """Agreement with the normal teacher, per position and as a whole (the latter as in RD4AD)."""
+    total = normal[0].new_zeros((), dtype=torch.float32)
+    for cleaned, decoded, target in zip(student.cleaned, student.decoded, normal, strict=True):
+        total = total + (1 - cosine(decoded, target)).mean()
+        if recipe.encoder_consistency:
+            total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
+        if recipe.global_consistency:
+            whole = F.cosine_similarity(decoded.float().flatten(1), target.float().flatten(1))
+            total = total + recipe.global_consistency * (1 - whole).mean()
+    return total
+
+
+def hinge_dissimilarity(
+    student: StudentFeatures,
+    normal: list[Tensor],
+    anomalous: list[Tensor],
+    masks: list[Tensor],
+    margin: float,
+) -> Tensor:
+    """Inside the mask, be less similar to the anomaly teacher than the clean target is, by a margin.
+
+    Relative, as AAND's: pushing the cosine to 0 would fight the consistency loss wherever the two
+    teachers agree.
+    """
+    total = normal[0].new_zeros((), dtype=torch.float32)
+    for level, mask in enumerate(masks):
+        target = cosine(normal[level], anomalous[level])
+        limit = (target - margin).clamp_min(0)
+        area = mask.sum().clamp_min(1.0)
+        for feature, weight in ((student.decoded[level], 1.0), (student.cleaned[level], 0.5)):
+            excess = (cosine(feature, anomalous[level]) - limit).clamp_min(0)
+            total = total + weight * (excess * mask).sum() / area
+    return total
+
+
+def mask_dissimilarity(student: StudentFeatures, anomalous: list[Tensor], masks: list[Tensor]) -> Tensor:
+    """Regress the distance to the anomaly teacher to the mask, as URD does."""
+    total = anomalous[0].new_zeros((), dtype=torch.float32)
+    for decoded, teacher, mask in zip(student.decoded, anomalous, masks, strict=True):
+        total = total + ((1 - cosine(decoded, teacher)).clamp(0, 1) - mask).abs().mean()
+    return total
+
+
+def gate_loss(gates: list[Tensor], masks: list[Tensor]) -> Tensor:
+    """Cross-entropy of the keep-gates against 1 - mask; both classes weigh the same."""
+    total = masks[0].new_zeros(())
+    if not gates:
+        return total
+    for gate, mask in zip(gates, masks, strict=True):
+        keep = 1 - mask
+        weight = keep / keep.sum().clamp_min(1.0) + mask / mask.sum().clamp_min(1.0)
+        each = F.binary_cross_entropy_with_logits(gate[:, 0].float(), keep, reduction="none")
+        total = total + 0.5 * (each * weight).sum()
+    return total

@@ -1,0 +1,184 @@
+"""The networks of DTGD: teacher, denoising student with TNR, and the two put together.
+
+Li et al., "Dual-Teacher Guided Denoising Distillation for Anomaly Detection", IEEE Access 2025
+(doi 10.1109/access.2025.3616789). The abstract names the parts and where they sit; their inner form
+is this project's reading of it and of its relatives (RD4AD, DeSTSeg, URD). Shapes below are for a
+ResNet-18 teacher and student at 256 x 256.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtgd_edge.train.backbones import BackboneSpec, BasicBlock, ResNet, set_requires_grad
+
+LEVELS = 3
+COSINE_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class StudentFeatures:
+    """What the student makes of a batch; one entry per level, finest first.
+
+    Attributes:
+        cleaned: encoder features after TNR, projected to the teacher's channels (F_k).
+        decoded: decoder features, projected to the teacher's channels (D_k).
+        gates: logits of the keep-gates, [B, 1, H_k, W_k]; empty without TNR.
+    """
+
+    cleaned: list[Tensor]
+    decoded: list[Tensor]
+    gates: list[Tensor]
+
+
+class TNR(nn.Module):
+    """Teacher-guided noise removal: subtract what the anomaly teacher says is noise.
+
+    The teacher's feature reaches the student only through a narrow, gated subtraction, so that
+    the student cannot reach zero loss by copying it. Starts as the identity.
+    """
+
+    def __init__(self, channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        inner = min(128, max(32, channels // 4))
+        self.squeeze_student = _conv_bn_relu(channels, inner, 1)
+        self.squeeze_teacher = _conv_bn_relu(teacher_channels, inner, 1)
+        self.mix = nn.Sequential(
+            _conv_bn_relu(3 * inner + 1, inner, 3),
+            # 5 x 5 instead of a dilated 3 x 3: the same reach, and PyTorch 2.13's bfloat16 gradient of a
+            # dilated depthwise convolution in channels_last is garbage on the CPU.
+            nn.Conv2d(inner, inner, 5, padding=2, groups=inner, bias=False),
+            _conv_bn_relu(inner, inner, 1),
+        )
+        self.gate = nn.Conv2d(inner, 1, 3, padding=1)
+        self.noise = nn.Conv2d(inner, channels, 1)
+        nn.init.constant_(self.gate.bias, 2.0)  # keep nearly everything at first
+        nn.init.zeros_(self.noise.weight)
+        nn.init.zeros_(self.noise.bias)
+
+    def forward(self, encoded: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Clean one level.
+
+        Args:
+            encoded: student feature after ReLU, [B, C, H, W].
+            teacher: anomaly teacher's feature of the same level, [B, C', H, W], detached.
+
+        Returns:
+            The cleaned feature [B, C, H, W] and the gate's logits [B, 1, H, W].
+        """
+        e = self.squeeze_student(encoded)  # [B, m, H, W]
+        a = self.squeeze_teacher(teacher)  # [B, m, H, W]
+        c = cosine(e, a).unsqueeze(1).to(e.dtype)  # [B, 1, H, W]
+        mixed = self.mix(torch.cat([e, a, (e - a).abs(), c], 1))  # [B, m, H, W]
+        gate = self.gate(mixed)  # [B, 1, H, W]
+        return F.relu(encoded - torch.sigmoid(-gate) * self.noise(mixed)), gate
+
+
+class Decoder(nn.Module):
+    """Bottleneck feature back to three levels: basic blocks and bilinear enlargement."""
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        super().__init__()
+        wide = spec.channels(LEVELS + 1)
+        self.bottom = BasicBlock(wide, wide, 1)
+        blocks = []
+        for level in range(LEVELS, 0, -1):
+            outputs = spec.channels(level)
+            blocks.append(nn.Sequential(BasicBlock(wide, outputs, 1), BasicBlock(outputs, outputs, 1)))
+            wide = outputs
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, bottleneck: Tensor) -> list[Tensor]:
+        """[B, 512, 8, 8] to [[B, 64, 64, 64], [B, 128, 32, 32], [B, 256, 16, 16]]."""
+        x = self.bottom(bottleneck)
+        levels = []
+        for block in self.blocks:
+            size = (x.shape[2] * 2, x.shape[3] * 2)
+            x = block(F.interpolate(x, size=size, mode="bilinear", align_corners=False))
+            levels.append(x)
+        return levels[::-1]
+
+
+class Student(nn.Module):
+    """Denoising encoder-decoder with TNR after each encoder block that has a teacher level."""
+
+    def __init__(self, spec: BackboneSpec, teacher_spec: BackboneSpec, tnr: bool = True) -> None:
+        super().__init__()
+        self.encoder = ResNet(spec, stages=LEVELS + 1)
+        levels = range(1, LEVELS + 1)
+        pairs = [(spec.channels(k), teacher_spec.channels(k)) for k in levels]
+        self.tnr = nn.ModuleList(TNR(*pair) for pair in pairs) if tnr else None
+        self.decoder = Decoder(spec)
+        self.cleaned_heads = nn.ModuleList(_head(*pair) for pair in pairs)
+        self.decoded_heads = nn.ModuleList(_head(*pair) for pair in pairs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.weight.any():
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor, teacher: list[Tensor]) -> StudentFeatures:
+        """Denoise a batch.
+
+        Args:
+            x: normalised pictures, [B, 3, 256, 256].
+            teacher: the anomaly teacher's features of the same pictures, detached.
+        """
+        cleaned, gates = [], []
+        x = self.encoder.stem(x)  # [B, 64, 64, 64]
+        for level in range(1, LEVELS + 1):
+            x = self.encoder.get_submodule(f"layer{level}")(x)
+            if self.tnr is not None:
+                x, gate = self.tnr[level - 1](x, teacher[level - 1])
+                gates.append(gate)
+            cleaned.append(self.cleaned_heads[level - 1](x))
+        bottleneck = self.encoder.get_submodule(f"layer{LEVELS + 1}")(x)  # [B, 512, 8, 8]
+        decoded = [head(d) for head, d in zip(self.decoded_heads, self.decoder(bottleneck), strict=True)]
+        return StudentFeatures(cleaned, decoded, gates)
+
+
+class DTGD(nn.Module):
+    """Teacher and student. In variant F one frozen network is both the normal and the anomaly teacher:
+    it sees the clean picture as the one and the corrupted picture as the other.
+    """
+
+    def __init__(self, teacher: ResNet, student_spec: BackboneSpec, tnr: bool = True) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self.student = Student(student_spec, teacher.spec, tnr)
+        set_requires_grad(self.teacher, False)
+        self.train()
+
+    def train(self, mode: bool = True) -> "DTGD":
+        """Switch the student; the teacher's batch norms always use their stored statistics."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], StudentFeatures]:
+        """Score-time path: the picture itself is what the anomaly teacher sees."""
+        teacher = self.teacher(x)
+        return teacher, self.student(x, teacher)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine over channels in float32, whatever the inputs: [B, C, H, W] x 2 to [B, H, W].
+
+    Half precision overflows in the squares of large features and merges near-equal ones into ties.
+    """
+    a, b = a.float(), b.float()
+    # The constant bounds the gradient at features that are all zero, which ReLU leaves now and then.
+    norms = torch.sqrt(((a * a).sum(1) + COSINE_EPSILON) * ((b * b).sum(1) + COSINE_EPSILON))
+    return (a * b).sum(1) / norms
+
+
+def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _head(inputs: int, outputs: int) -> nn.Module:
+    return nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)

@@ -1,0 +1,177 @@
+"""The recipe: everything that decides a training run, the seed included."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dtgd_edge.config import record_from_toml
+from dtgd_edge.errors import ConfigError
+from dtgd_edge.geometry import Geometry
+from dtgd_edge.train.synth import FAMILIES
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherRecipe:
+    """The frozen network that both teachers are (METHOD variant F).
+
+    Attributes:
+        backbone: a name from dtgd_edge.train.backbones, or "auto": whatever the weights are for.
+        weights: "auto", "imagenet", "shipped", "random" or a path to .safetensors or .pth.
+    """
+
+    backbone: str = "auto"
+    weights: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRecipe:
+    """The denoising encoder-decoder.
+
+    Attributes:
+        backbone: "auto" (a ResNet-18 as wide as the teacher) or a ResNet name.
+        tnr: put a TNR module after each encoder block; off: the encoder's features go on uncleaned.
+    """
+
+    backbone: str = "auto"
+    tnr: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecipe:
+    """Weights of the losses; 0 switches a term off.
+
+    Attributes:
+        encoder_consistency: share of the cleaned encoder features in the consistency loss (alpha).
+        global_consistency: share of the whole-map cosine in the consistency loss (beta).
+        dissimilarity: weight of the dissimilarity loss.
+        dissimilarity_form: "hinge" (relative to the normal teacher) or "mask" (regression to the mask).
+        hinge_margin: how much less similar than the normal target is asked for (delta).
+        gate: weight of the gates' cross-entropy.
+    """
+
+    encoder_consistency: float = 0.5
+    global_consistency: float = 1.0
+    dissimilarity: float = 0.5
+    dissimilarity_form: Literal["hinge", "mask"] = "hinge"
+    hinge_margin: float = 0.1
+    gate: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class SynthRecipe:
+    """Synthetic anomalies.
+
+    Attributes:
+        families: kinds to train on.
+        held_out: kind kept out of training, to judge the export by; must not be in families.
+        clean_share: share of training pictures left uncorrupted.
+        on_object: share of anomalies placed on the object, where one stands out from its ground.
+    """
+
+    families: tuple[str, ...] = ("texture", "scratch", "spots", "warp", "stain", "blur")
+    held_out: str = "cutpaste"
+    clean_share: float = 0.25
+    on_object: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentRecipe:
+    """Changes under which a good part stays a good part.
+
+    Attributes:
+        flip_horizontal, flip_vertical: mirror half of the pictures.
+        rotate_degrees: turn by up to this much each way; 180: any orientation.
+        shift: move by up to this share of the side.
+        light: change brightness and contrast by up to this share.
+    """
+
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    rotate_degrees: float = 0.0
+    shift: float = 0.02
+    light: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserRecipe:
+    """The schedule: Adam, a short warm-up, then a cosine to zero.
+
+    Attributes:
+        steps: number of optimiser steps.
+        batch: pictures a step.
+        learning_rate: the highest.
+        warm_up: share of the steps with a rising learning rate.
+        clip: largest gradient norm.
+        average: decay of the weight average that is shipped.
+    """
+
+    steps: int = 2000
+    batch: int = 8
+    learning_rate: float = 2e-3
+    warm_up: float = 0.05
+    clip: float = 1.0
+    average: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2:
+            raise ConfigError(
+                f"optimiser.steps is {self.steps} and optimiser.batch is {self.batch}; "
+                "expected at least 1 step of 2 pictures"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRecipe:
+    """How distances become a map and a score; all of it ends up inside the graph.
+
+    Attributes:
+        blur_sigma: of the Gaussian, in pixels of the quarter-resolution map.
+        top: the score is the mean of this many largest map pixels; 1: the maximum.
+        threshold_quantile: quantile of the held-out normals' scores.
+        threshold_margin: distance kept above that quantile, as a share of its distance to the median.
+    """
+
+    blur_sigma: float = 1.0
+    top: int = 1
+    threshold_quantile: float = 0.995
+    threshold_margin: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A training run, as a TOML file of the same tables and keys spells it."""
+
+    seed: int = 0
+    holdout: float = 0.1
+    geometry: Geometry = field(default_factory=Geometry)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
+    student: StudentRecipe = field(default_factory=StudentRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    synth: SynthRecipe = field(default_factory=SynthRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+    scoring: ScoringRecipe = field(default_factory=ScoringRecipe)
+
+    def __post_init__(self) -> None:
+        known = (*self.synth.families, self.synth.held_out)
+        for name in known:
+            if name not in FAMILIES:
+                raise ConfigError(
+                    f"synthetic anomaly {name!r} is not known; expected some of {', '.join(FAMILIES)}"
+                )
+        if self.synth.held_out in self.synth.families:
+            raise ConfigError(
+                f"synth.held_out {self.synth.held_out!r} is also in synth.families; it would judge what it "
+                "trained; take it out of one of them"
+            )
+        if not self.synth.families:
+            raise ConfigError("synth.families is empty; expected at least one kind of synthetic anomaly")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file; keys that it leaves out keep their defaults.
+
+    Raises:
+        ConfigError: see record_from_toml.
+    """
+    return record_from_toml(path, Recipe)

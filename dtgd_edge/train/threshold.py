@@ -1,0 +1,37 @@
+"""Choose the score above which a part is NG, from good parts only."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtgd_edge.bundle import Threshold
+from dtgd_edge.errors import DataError
+from dtgd_edge.train.recipe import ScoringRecipe
+
+
+def threshold_from_normals(scores: NDArray[np.float32], recipe: ScoringRecipe) -> Threshold:
+    """Place the threshold beyond a quantile of the held-out normals' scores.
+
+    A quantile of a few dozen scores lies too low for the next thousand parts, so the distance from
+    their median to the quantile is stretched by a margin.
+
+    Args:
+        scores: float [N], of good frames that training did not see, from the session that will run.
+        recipe: quantile and margin.
+
+    Raises:
+        DataError: no scores, or some are not finite.
+    """
+    if len(scores) == 0 or not np.isfinite(scores).all():
+        raise DataError(
+            f"{len(scores)} held-out good parts gave {np.isfinite(scores).sum()} finite scores; "
+            "expected at least one, all finite; train with more good pictures"
+        )
+    median = float(np.median(scores))
+    quantile = float(np.quantile(scores, recipe.threshold_quantile))
+    # Identical normals would leave no room at all for rounding.
+    room = max(quantile - median, 0.02 * abs(median), 1e-3)
+    rule = (
+        f"quantile {recipe.threshold_quantile:g} of held-out good parts, its distance to their median "
+        f"stretched by {recipe.threshold_margin:.0%}"
+    )
+    return Threshold(median + room * (1 + recipe.threshold_margin), rule, len(scores))

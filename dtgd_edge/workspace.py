@@ -1,0 +1,45 @@
+"""Where checkpoints and bundles of a workspace lie, and which is the newest."""
+
+from pathlib import Path
+
+from dtgd_edge.bundle import SUFFIX
+from dtgd_edge.errors import BundleError, DataError
+
+RUNS = "runs"
+BUNDLES = "bundles"
+CHECKPOINT = "checkpoint.json"
+
+
+def newest_checkpoint(workspace: Path) -> Path:
+    """Find the folder of the checkpoint that was written last, in `workspace/runs`.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted((workspace / RUNS).glob(f"*/{CHECKPOINT}"), key=lambda p: p.stat().st_mtime_ns)
+    if not found:
+        raise DataError(
+            f"no checkpoint in {workspace / RUNS}; expected one from dtgd-edge train; "
+            "train first, or name the checkpoint or its --workspace"
+        )
+    return found[-1].parent
+
+
+def newest_bundle(workspace: Path) -> Path:
+    """Find the bundle that was written last, in `workspace` or `workspace/bundles`.
+
+    Raises:
+        BundleError: there is none.
+    """
+    found = [
+        path
+        for folder in (workspace, workspace / BUNDLES)
+        for path in folder.glob(f"*{SUFFIX}")
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    if not found:
+        raise BundleError(
+            f"no bundle in {workspace} or {workspace / BUNDLES}; expected one from dtgd-edge export; "
+            "export first, or name it with --bundle"
+        )
+    return max(found, key=lambda p: p.stat().st_mtime_ns)

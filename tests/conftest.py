@@ -1,0 +1,93 @@
+"""Fixtures that tests of several packages share."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtgd_edge.bundle import Bundle, Golden, Manifest, ParityRecord, Provenance, TensorSpec, Threshold
+from dtgd_edge.geometry import Geometry
+
+
+@pytest.fixture(scope="session")
+def tiny_graph() -> bytes:
+    """ONNX: map = |mean over colours - 128| / 32, score = its maximum; grey is 0, black 4, white 3.97."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["values", "colours"], ["grey"], keepdims=0),
+        helper.make_node("Sub", ["grey", "middle"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["distance"]),
+        helper.make_node("Div", ["distance", "scale"], ["map"]),
+        helper.make_node("ReduceMax", ["map", "pixels"], ["score"], keepdims=0),
+    ]
+    constants = {
+        "colours": np.array([3]),
+        "pixels": np.array([1, 2]),
+        "middle": np.float32(128.0),
+        "scale": np.float32(32.0),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, [1, 64, 64, 3])],
+        [
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, [1]),
+            helper.make_tensor_value_info("map", TensorProto.FLOAT, [1, 64, 64]),
+        ],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def tiny_manifest(tiny_graph: bytes) -> Manifest:
+    """Of the tiny graph; any frame size, threshold 2 (a grey below 64 or above 192 is NG)."""
+    return Manifest(
+        schema=1,
+        name="tiny",
+        precision="fp32",
+        placement="float",
+        graph_sha256=hashlib.sha256(tiny_graph).hexdigest(),
+        input=TensorSpec("frames", "uint8", (1, 64, 64, 3)),
+        outputs=(TensorSpec("score", "float32", (1,)), TensorSpec("map", "float32", (1, 64, 64))),
+        geometry=Geometry(size_hw=(64, 64)),
+        threshold=Threshold(2.0, "set by hand", 3),
+        parity=(
+            ParityRecord(
+                session="ONNX Runtime CPU",
+                reference="itself",
+                frames=3,
+                flips=0,
+                smallest_margin=0.4,
+                rank_correlation=1.0,
+                score_difference=0.0,
+                map_difference=0.0,
+                non_finite=0,
+                flip_limit=0.01,
+            ),
+        ),
+        golden_tolerance=1e-3,
+        frame_size_hw=None,
+        provenance=Provenance("0" * 64, "nowhere", 0, "none", "2026-01-01T00:00:00+00:00"),
+    )
+
+
+@pytest.fixture
+def tiny_bundle(tiny_graph: bytes, tiny_manifest: Manifest) -> Bundle:
+    """A bundle made without torch; scores in microseconds."""
+    frames = np.stack([np.full((64, 64, 3), grey, np.uint8) for grey in (128, 160, 255)])
+    return Bundle(tiny_manifest, tiny_graph, Golden(frames, np.array([0.0, 1.0, 127 / 32], np.float32)))
+
+
+@pytest.fixture
+def tiny_bundle_path(tiny_bundle: Bundle, tmp_path: Path) -> Path:
+    """The tiny bundle as a file."""
+    path = tmp_path / "tiny.dtgd"
+    tiny_bundle.save(path)
+    return path

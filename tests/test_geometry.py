@@ -1,0 +1,144 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dtgd_edge.errors import ConfigError, ShapeError
+from dtgd_edge.geometry import LETTERBOX_GREY, Geometry
+
+GEOMETRIES = {
+    "stretch": Geometry((96, 128)),
+    "letterbox": Geometry((128, 128), fit="letterbox"),
+    "region": Geometry((96, 96), region_xywh=(40, 20, 180, 150)),
+    "region in a letterbox": Geometry((160, 128), region_xywh=(40, 20, 180, 150), fit="letterbox"),
+}
+
+
+def _noise(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _square(frame_hw: tuple[int, int], centre_yx: tuple[int, int], half: int = 12) -> NDArray[np.uint8]:
+    frame = np.zeros((*frame_hw, 3), np.uint8)
+    y, x = centre_yx
+    frame[y - half : y + half + 1, x - half : x + half + 1] = 255
+    return frame
+
+
+def test_same_size_only_swaps_the_colour_order() -> None:
+    frame = _noise(64, 96, 3)
+    prepared = Geometry((64, 96)).apply(frame)
+    np.testing.assert_array_equal(prepared, frame[..., ::-1])
+    assert prepared.dtype == np.uint8 and prepared.flags.c_contiguous
+
+
+def test_grey_equals_three_equal_channels_and_alpha_is_dropped() -> None:
+    geometry = Geometry((64, 64))
+    grey = _noise(50, 70)
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    alpha = np.concatenate([colour, _noise(50, 70, 1)], axis=2)
+    expected = geometry.apply(colour)
+    for other in (grey, grey[..., None], alpha):
+        np.testing.assert_array_equal(geometry.apply(other), expected)
+
+
+@pytest.mark.parametrize(("bits", "shift"), [(8, 0), (10, 2), (12, 4), (16, 8)])
+def test_sensor_bits_are_brought_to_eight(bits: int, shift: int) -> None:
+    frame = _noise(64, 64)
+    deep = frame.astype(np.uint16) << shift
+    geometry = Geometry((64, 64), sensor_bits=bits)
+    np.testing.assert_array_equal(geometry.apply(deep), geometry.apply(frame))
+    saturated = np.full((64, 64), 65535, np.uint16)
+    assert (geometry.apply(saturated) == 255).all()
+
+
+def test_strided_and_read_only_frames_are_taken() -> None:
+    frame = _noise(128, 128, 3)
+    view = frame[::2, ::-2]
+    view.flags.writeable = False
+    np.testing.assert_array_equal(Geometry((64, 64)).apply(view), view[..., ::-1])
+
+
+def test_region_is_what_is_seen() -> None:
+    frame = _noise(100, 120, 3)
+    geometry = Geometry((32, 64), region_xywh=(10, 20, 64, 32))
+    np.testing.assert_array_equal(geometry.apply(frame), frame[20:52, 10:74, ::-1])
+
+
+def test_letterbox_keeps_the_aspect_ratio() -> None:
+    prepared = Geometry((64, 64), fit="letterbox").apply(np.zeros((50, 100), np.uint8))
+    assert (prepared[16:48] == 0).all()
+    assert (prepared[:16] == LETTERBOX_GREY).all() and (prepared[48:] == LETTERBOX_GREY).all()
+
+
+def test_thin_defects_survive_when_only_one_side_shrinks() -> None:
+    frame = np.zeros((100, 4096), np.uint8)
+    frame[:, ::16] = 255
+    prepared = Geometry((256, 256)).apply(frame)
+    assert abs(float(prepared.mean()) - float(frame.mean())) < 0.5
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_map_on_frame_undoes_apply(name: str) -> None:
+    geometry, centre = GEOMETRIES[name], (90, 140)
+    prepared = geometry.apply(_square((200, 260), centre))
+    anomaly_map = (prepared[..., 0] == 255).astype(np.float32)
+    laid = geometry.map_on_frame(anomaly_map, (200, 260))
+    assert laid.shape == (200, 260) and laid.dtype == np.float32
+    ys, xs = np.nonzero(laid > 0.5)
+    assert abs(ys.mean() - centre[0]) <= 1 and abs(xs.mean() - centre[1]) <= 1
+
+
+def test_outside_of_the_region_lies_the_smallest_value() -> None:
+    geometry = Geometry((32, 32), region_xywh=(10, 20, 30, 40))
+    laid = geometry.map_on_frame(np.linspace(3, 5, 1024, dtype=np.float32).reshape(32, 32), (80, 70))
+    inside = np.zeros((80, 70), bool)
+    inside[20:60, 10:40] = True
+    assert (laid[~inside] == 3).all() and laid[inside].max() == pytest.approx(5, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_mask_lies_where_the_picture_does(name: str) -> None:
+    geometry = GEOMETRIES[name]
+    frame = _square((200, 260), (90, 140))
+    mask = geometry.mask_on_graph(frame[..., 0] > 0)
+    assert mask.dtype == np.bool_ and mask.shape == geometry.size_hw
+    bright = geometry.apply(frame)[..., 0] >= 128
+    assert mask.sum() > 0
+    assert np.count_nonzero(mask ^ (bright & (geometry.apply(frame)[..., 0] != LETTERBOX_GREY))) <= 4
+
+
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        (np.zeros((64, 64), np.float32), "dtype float32"),
+        (np.zeros((64, 64), np.int16), "dtype int16"),
+        (np.zeros((64,), np.uint8), "shape"),
+        (np.zeros((64, 64, 2), np.uint8), "shape"),
+        (np.zeros((1, 64, 64, 3), np.uint8), "shape"),
+        (np.zeros((0, 64, 3), np.uint8), "shape"),
+        (np.zeros((40, 64, 3), np.uint8), "outside"),
+        (np.zeros((64, 40, 3), np.uint8), "outside"),
+    ],
+)
+def test_refuses_frames_it_cannot_know(frame: NDArray[Any], text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        Geometry((64, 64), region_xywh=(10, 10, 40, 40)).apply(frame)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"size_hw": (100, 128)},
+        {"size_hw": (0, 128)},
+        {"size_hw": (-32, 32)},
+        {"sensor_bits": 7},
+        {"sensor_bits": 17},
+        {"region_xywh": (-1, 0, 10, 10)},
+        {"region_xywh": (0, 0, 0, 10)},
+    ],
+)
+def test_refuses_impossible_settings(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        Geometry(**values)
