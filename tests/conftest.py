@@ -2,12 +2,16 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from dtgd_edge.bundle import Bundle, Golden, Manifest, ParityRecord, Provenance, TensorSpec, Threshold
 from dtgd_edge.geometry import Geometry
+
+if TYPE_CHECKING:
+    from dtgd_edge.train.recipe import Recipe
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +95,39 @@ def tiny_bundle_path(tiny_bundle: Bundle, tmp_path: Path) -> Path:
     path = tmp_path / "tiny.dtgd"
     tiny_bundle.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def pretend_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny data set of the pretend line in the MVTec AD layout; read only."""
+    from dtgd_edge.pretend import write_dataset
+
+    folder = tmp_path_factory.mktemp("data") / "pretend"
+    write_dataset(folder, parts=24, size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> "Recipe":
+    """The smallest training run that still learns something: 64 px, random weights, 4 s."""
+    from dtgd_edge.train.recipe import OptimiserRecipe, Recipe, StudentRecipe, TeacherRecipe
+
+    return Recipe(
+        geometry=Geometry(size_hw=(64, 64)),
+        teacher=TeacherRecipe("resnet18_quarter", "random"),
+        student=StudentRecipe("resnet18_quarter"),
+        optimiser=OptimiserRecipe(steps=40, batch=8, learning_rate=5e-3),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(
+    pretend_data: Path, tiny_recipe: "Recipe", tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A trained checkpoint's folder; read only."""
+    from dtgd_edge.train.data import read_data
+    from dtgd_edge.train.loop import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(read_data(pretend_data), tiny_recipe, folder, device="cpu")
+    return folder

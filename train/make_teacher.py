@@ -90,7 +90,9 @@ def main() -> None:
             with torch.no_grad():
                 wanted = guide(x)
             got = [project(f) for project, f in zip(projections, pupil(x), strict=True)]
-        similarities = [F.cosine_similarity(a.float(), b.float()).mean() for a, b in zip(got, wanted, strict=True)]
+        similarities = [
+            F.cosine_similarity(a.float(), b.float()).mean() for a, b in zip(got, wanted, strict=True)
+        ]
         loss = sum(1 - s for s in similarities)
         optimiser.zero_grad()
         loss.backward()
@@ -98,9 +100,14 @@ def main() -> None:
         optimiser.step()
         step += 1
         if step % 50 == 0:
-            print(f"{spent:6.0f} s  step {step}  cosine " + " ".join(f"{s.item():.4f}" for s in similarities), flush=True)
+            print(
+                f"{spent:6.0f} s  step {step}  cosine " + " ".join(f"{s.item():.4f}" for s in similarities),
+                flush=True,
+            )
 
-    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in pupil.state_dict().items()}
+    state = {
+        k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in pupil.state_dict().items()
+    }
     how = {
         "backbone": options.backbone,
         "made_by": "train/make_teacher.py",

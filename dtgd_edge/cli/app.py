@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Visual anomaly detection on production lines: pictures of good parts to verdicts on a running line.",
+    help="Visual anomaly detection on production lines: from pictures of good parts to verdicts.",
 )
 app.command()(demo.demo)
 app.command()(sample.sample)

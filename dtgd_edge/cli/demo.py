@@ -45,7 +45,9 @@ def demo(
         teacher=replace(recipe.teacher, weights="shipped"),
         optimiser=replace(recipe.optimiser, steps=steps),
     )
-    checkpoint = train_shown(pictures, recipe, out / RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}", "auto", False)
+    checkpoint = train_shown(
+        pictures, recipe, out / RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}", "auto", False
+    )
 
     _step(3, "one bundle per precision, each with proof that its verdicts are the trained model's")
     exporter = Exporter(checkpoint)
@@ -63,7 +65,9 @@ def demo(
     print_summary(summary)
     _compare_with_truth(log, video.with_suffix(".truth.json"))
     OUT.print(f"overlay pictures of the rejected parts: {overlays}")
-    OUT.print(f"done in {time.monotonic() - began:.0f} s; next: dtgd-edge run --source sample: --workspace {out}")
+    OUT.print(
+        f"done in {time.monotonic() - began:.0f} s; next: dtgd-edge run --source sample: --workspace {out}"
+    )
 
 
 def _step(number: int, text: str) -> None:

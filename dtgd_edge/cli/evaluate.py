@@ -35,7 +35,16 @@ def evaluate(
 
 def metrics_table(evaluations: "dict[str, Evaluation]") -> None:
     """Print metrics at the pictures' own and at the graph's resolution."""
-    columns = ["scored", "resolution", "image AUROC", "pixel AUROC", "pixel AP", "AUPRO", "AUPRO@0.05", "F1-max"]
+    columns = [
+        "scored",
+        "resolution",
+        "image AUROC",
+        "pixel AUROC",
+        "pixel AP",
+        "AUPRO",
+        "AUPRO@0.05",
+        "F1-max",
+    ]
     rows = []
     for name, e in evaluations.items():
         size = "x".join(str(side) for side in e.graph_size_hw)

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 
 def export(
-    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder; default: the newest.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint folder; default: the newest.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
-    out: Annotated[Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")
+    ] = None,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
@@ -55,6 +59,7 @@ def parity_line(record: "ParityRecord") -> str:
     """One line of a parity record."""
     return (
         f"{record.session} against {record.reference}: {record.flips} of {record.frames} verdicts flip, "
-        f"rank correlation {record.rank_correlation:.5f}, largest difference score {record.score_difference:.2g} "
+        f"rank correlation {record.rank_correlation:.5f}, "
+        f"largest difference score {record.score_difference:.2g} "
         f"map {record.map_difference:.2g}"
     )

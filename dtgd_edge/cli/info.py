@@ -18,7 +18,9 @@ def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Jso
         return
     geometry, threshold, origin = manifest.geometry, manifest.threshold, manifest.provenance
     height, width = geometry.size_hw
-    region = "the whole frame" if geometry.region_xywh is None else f"region {geometry.region_xywh} (x, y, w, h)"
+    region = (
+        "the whole frame" if geometry.region_xywh is None else f"region {geometry.region_xywh} (x, y, w, h)"
+    )
     lines = {
         "name": manifest.name,
         "precision": f"{manifest.precision} (placement: {manifest.placement})",

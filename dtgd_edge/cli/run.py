@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def run(
     camera: Annotated[int | None, typer.Option(help="Number of a camera: 0 is the first.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="A folder, a picture, a video, rtsp://..., or sample: for the pretend line.")
+        str | None,
+        typer.Option(help="A folder, a picture, a video, rtsp://..., or sample: for the pretend line."),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle; default: the newest.")] = None,
     backend: Annotated[str, typer.Option(help="auto, ort, or null (computes nothing).")] = "auto",
@@ -81,7 +82,9 @@ def run_shown(
 def stopped_by_signal() -> Iterator[threading.Event]:
     """Turn SIGINT and SIGTERM into an event, so that the frame in progress is finished and written."""
     event = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield event
     finally:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.workspace import RUNS, newest_checkpoint
@@ -30,8 +37,12 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts, for testing.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint; default: runs/<name>-<time>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out, or with the newest run.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the checkpoint; default: runs/<name>-<time>.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out, or with the newest run.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workspace: Workspace = Path("."),
     as_json: Json = False,
@@ -56,7 +67,9 @@ def train(
     checkpoint = train_shown(pictures, plan, out, device, resume)
     if as_json:
         record = checkpoint.record
-        print_json({"checkpoint": str(out), "steps": record.step, "loss": record.loss, "teacher": record.teacher})
+        print_json(
+            {"checkpoint": str(out), "steps": record.step, "loss": record.loss, "teacher": record.teacher}
+        )
         return
     OUT.print(f"checkpoint: {out} (teacher: {checkpoint.record.teacher})")
 

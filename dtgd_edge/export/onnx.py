@@ -52,7 +52,9 @@ def onnx_from_graph(graph: ScoringGraph, batch: int = 1) -> ModelProto:
         model = onnx.shape_inference.infer_shapes(program.model_proto, strict_mode=True)
         return checked(model)
     except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
-        raise BackendError(f"the scoring graph cannot be written as ONNX ({str(exc).splitlines()[0]})") from exc
+        raise BackendError(
+            f"the scoring graph cannot be written as ONNX ({str(exc).splitlines()[0]})"
+        ) from exc
     finally:
         noisy.setLevel(level)
 
@@ -63,14 +65,16 @@ def checked(model: ModelProto) -> ModelProto:
     return model
 
 
-def tensor_specs(size_hw: tuple[int, int], batch: int = 1) -> tuple[TensorSpec, tuple[TensorSpec, TensorSpec]]:
+def tensor_specs(
+    size_hw: tuple[int, int], batch: int = 1
+) -> tuple[TensorSpec, tuple[TensorSpec, TensorSpec]]:
     """The input and the outputs that every exported graph has."""
     frames = TensorSpec(INPUT, "uint8", (batch, *size_hw, 3))
     return frames, (TensorSpec(SCORE, "float32", (batch,)), TensorSpec(MAP, "float32", (batch, *size_hw)))
 
 
 def node_scopes(model: ModelProto) -> dict[str, str]:
-    """Map each node's name to the module that it comes from, for instance "tail" or "network.teacher.conv1"."""
+    """Map each node's name to the module that it comes from, for instance "tail"."""
     scopes = {}
     for node in model.graph.node:
         metadata = {p.key: p.value for p in node.metadata_props}

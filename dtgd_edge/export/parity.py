@@ -53,8 +53,8 @@ def require(record: ParityRecord) -> None:
     """
     if record.non_finite:
         raise ParityError(
-            f"{record.session}: {record.non_finite} scores or map pixels are NaN or infinite on {record.frames} "
-            "frames; expected none; export with --precision fp32"
+            f"{record.session}: {record.non_finite} scores or map pixels are NaN or infinite on "
+            f"{record.frames} frames; expected none; export with --precision fp32"
         )
     allowed = int(record.flip_limit * record.frames)
     if record.flips > allowed:

@@ -48,7 +48,7 @@ def _system() -> Finding:
 def _onnxruntime() -> Finding:
     name = "ONNX Runtime (CPU)"
     try:
-        import onnxruntime as ort  # noqa: TID253 - looked for here, owned by sessions/ort.py
+        import onnxruntime as ort
     except ImportError as exc:
         return Finding(name, False, f"cannot be imported ({exc})", "pip install onnxruntime")
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in ort.get_available_providers())

@@ -32,7 +32,7 @@ class BackboneSpec:
     def channels(self, stage: int) -> int:
         """Output channels of a stage, counted from 1."""
         expansion = 4 if self.block == "bottleneck" else 1
-        return self.width * 2 ** (stage - 1) * expansion
+        return self.width * (1 << (stage - 1)) * expansion
 
 
 BACKBONES = {

@@ -142,4 +142,3 @@ def _moved(image: NDArray[np.uint8], transform: NDArray[np.float64], interpolati
         image, transform, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(moved, np.uint8)
-

@@ -93,11 +93,15 @@ class Checkpoint:
             values = msgspec.json.decode(path.read_bytes())
             schema = int(values["schema"])
         except FileNotFoundError:
-            raise DataError(f"{folder} is not a checkpoint; expected a folder with {CHECKPOINT}; check the path") from None
+            raise DataError(
+                f"{folder} is not a checkpoint; expected a folder with {CHECKPOINT}; check the path"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise DataError(f"{path} cannot be read ({exc}); expected a checkpoint; train again") from exc
         if schema != SCHEMA:
-            raise DataError(f"{path} has schema {schema}; this dtgd-edge reads {SCHEMA}; use the version that wrote it")
+            raise DataError(
+                f"{path} has schema {schema}; this dtgd-edge reads {SCHEMA}; use the version that wrote it"
+            )
         try:
             record = record_from_mapping(values, CheckpointRecord, str(path))
         except ConfigError as exc:
@@ -115,7 +119,9 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as arrays:
                 return JudgingFrames(arrays["normals"], arrays["defects"], arrays["masks"], arrays["fitted"])
         except Exception as exc:  # zip, zlib and numpy each have their own errors for a damaged file
-            raise DataError(f"{path} cannot be read ({exc}); expected the checkpoint's frames; train again") from exc
+            raise DataError(
+                f"{path} cannot be read ({exc}); expected the checkpoint's frames; train again"
+            ) from exc
 
     def network(self) -> DTGD:
         """Build the averaged network in eval mode.
@@ -143,7 +149,9 @@ def tensors_under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: Callable[[str, str], CheckpointRecord]) -> None:
+def save_checkpoint(
+    folder: Path, tensors: dict[str, Tensor], record: Callable[[str, str], CheckpointRecord]
+) -> None:
     """Write weights, then the record that names them, then drop older weights.
 
     Args:
@@ -182,7 +190,9 @@ def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as exc:
-        raise DataError(f"{path} cannot be read ({exc.strerror}); expected the checkpoint's weights; train again") from exc
+        raise DataError(
+            f"{path} cannot be read ({exc.strerror}); expected the checkpoint's weights; train again"
+        ) from exc
     if hashlib.sha256(content).hexdigest() != digest:
         raise DataError(f"{path} was changed after it was written (its SHA-256 differs); copy it again")
     try:

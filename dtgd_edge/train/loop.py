@@ -91,7 +91,7 @@ def train(
     teacher = load_teacher(recipe.teacher, LOGGER.info)
     recipe = resolved(recipe, teacher)
     network = DTGD(teacher.network, backbone_spec(recipe.student.backbone), recipe.student.tnr)
-    network.to(device=where, memory_format=torch.channels_last)
+    network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
@@ -182,7 +182,7 @@ def _step(
     ramp = min(1.0, step / (0.2 * recipe.optimiser.steps))
     losses = dtgd_losses(features, normal, anomalous, mask, recipe.loss, ramp)
     optimiser.zero_grad(set_to_none=True)
-    losses.total.backward()
+    losses.total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.student.parameters(), recipe.optimiser.clip)
     optimiser.step()
     _average(network, average, min(recipe.optimiser.average, (1 + step) / (10 + step)))

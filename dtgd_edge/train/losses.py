@@ -40,7 +40,9 @@ def dtgd_losses(
         recipe: weights.
         ramp: share of the dissimilarity weight in force, 0 to 1.
     """
-    masks = [F.adaptive_avg_pool2d(mask, f.shape[2:])[:, 0] for f in normal]  # [B, H_k, W_k], soft
+    masks = [
+        F.adaptive_avg_pool2d(mask, (f.shape[2], f.shape[3]))[:, 0] for f in normal
+    ]  # [B, H_k, W_k], soft
     consistency = consistency_loss(student, normal, recipe)
     if recipe.dissimilarity_form == "hinge":
         dissimilarity = hinge_dissimilarity(student, normal, anomalous, masks, recipe.hinge_margin)

@@ -54,6 +54,7 @@ class TNR(nn.Module):
         )
         self.gate = nn.Conv2d(inner, 1, 3, padding=1)
         self.noise = nn.Conv2d(inner, channels, 1)
+        assert self.gate.bias is not None and self.noise.bias is not None
         nn.init.constant_(self.gate.bias, 2.0)  # keep nearly everything at first
         nn.init.zeros_(self.noise.weight)
         nn.init.zeros_(self.noise.bias)

@@ -68,7 +68,14 @@ def foreground_of(picture: Picture) -> Mask | None:
         bool [H, W], slightly grown, or None.
     """
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    border = np.concatenate([lab[:3].reshape(-1, 3), lab[-3:].reshape(-1, 3), lab[:, :3].reshape(-1, 3), lab[:, -3:].reshape(-1, 3)])
+    border = np.concatenate(
+        [
+            lab[:3].reshape(-1, 3),
+            lab[-3:].reshape(-1, 3),
+            lab[:, :3].reshape(-1, 3),
+            lab[:, -3:].reshape(-1, 3),
+        ]
+    )
     distance = np.linalg.norm(lab - np.median(border, axis=0), axis=2)
     scaled = np.clip(distance * 2, 0, 255).astype(np.uint8)
     _, binary = cv2.threshold(cv2.GaussianBlur(scaled, (5, 5), 0), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -78,7 +85,9 @@ def foreground_of(picture: Picture) -> Mask | None:
     return cv2.dilate(binary, np.ones((7, 7), np.uint8)).astype(np.bool_)
 
 
-def blend_texture(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.random.Generator) -> Picture:
+def blend_texture(
+    picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.random.Generator
+) -> Picture:
     """Blend a foreign texture in where noise exceeds a threshold."""
     area = _noise_blob(picture.shape[:2], centre, rng)
     foreign = texture(rng, picture.shape[:2]) if rng.random() < 0.7 else _jittered(donor, rng)
@@ -108,7 +117,9 @@ def spots(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.ran
         at = np.array(centre) + rng.normal(0, side * 0.06, 2)
         axes = np.maximum(1, side / 256 * rng.uniform(1, 5, 2)).round().astype(int)
         position = int(at[0]), int(at[1])
-        cv2.ellipse(area, position, (int(axes[0]), int(axes[1])), rng.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            area, position, (int(axes[0]), int(axes[1])), rng.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA
+        )
     return _shade(picture, cv2.GaussianBlur(area, (0, 0), rng.uniform(0.3, 1.0)), rng)
 
 
@@ -125,7 +136,10 @@ def warp(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.rand
         shift_x, shift_y = reach * np.cos(angle) * weight, reach * np.sin(angle) * weight
     elif kind == 1:  # twist
         turn = weight * rng.choice([-1, 1]) * rng.uniform(0.7, 2.0)
-        shift_x, shift_y = dx * (np.cos(turn) - 1) - dy * np.sin(turn), dx * np.sin(turn) + dy * (np.cos(turn) - 1)
+        shift_x, shift_y = (
+            dx * (np.cos(turn) - 1) - dy * np.sin(turn),
+            dx * np.sin(turn) + dy * (np.cos(turn) - 1),
+        )
     else:  # pinch or bulge
         scale = weight * rng.choice([-0.6, 0.9])
         shift_x, shift_y = dx * scale, dy * scale
@@ -141,7 +155,9 @@ def warp(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.rand
 def stain(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.random.Generator) -> Picture:
     """Tint, darken or lighten a soft-edged patch."""
     area = cv2.GaussianBlur(_noise_blob(picture.shape[:2], centre, rng), (0, 0), rng.uniform(1, 5))
-    colour = np.clip(rng.normal(110, 60, 3), 0, 255) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
+    colour = (
+        np.clip(rng.normal(110, 60, 3), 0, 255) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
+    )
     tinted = picture * (colour / 128.0)
     return _blend(picture, np.clip(tinted, 0, 255).astype(np.float32), area * rng.uniform(0.25, 0.8))
 

@@ -39,9 +39,18 @@ class ImageNetFile:
 
 # torchvision names each file by the first eight digits of its SHA-256 and verifies just those.
 IMAGENET = {
-    "resnet18": ImageNetFile("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"),
-    "resnet34": ImageNetFile("https://download.pytorch.org/models/resnet34-b627a593.pth", "b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f"),
-    "resnet50": ImageNetFile("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"),
+    "resnet18": ImageNetFile(
+        "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    ),
+    "resnet34": ImageNetFile(
+        "https://download.pytorch.org/models/resnet34-b627a593.pth",
+        "b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
+    ),
+    "resnet50": ImageNetFile(
+        "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    ),
     "wide_resnet50_2": ImageNetFile(
         "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth", "95faca4d"
     ),
@@ -115,11 +124,17 @@ def weights_from_file(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as exc:
-        raise DataError(f"{path} cannot be read as weights ({str(exc).splitlines()[0]}); copy it again") from exc
+        raise DataError(
+            f"{path} cannot be read as weights ({str(exc).splitlines()[0]}); copy it again"
+        ) from exc
     except Exception as exc:  # torch raises pickle's and zip's own errors for foreign content
-        raise DataError(f"{path} is not a plain weight file ({type(exc).__name__}); expected a state dict") from exc
+        raise DataError(
+            f"{path} is not a plain weight file ({type(exc).__name__}); expected a state dict"
+        ) from exc
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise DataError(f"{path} does not hold a state dict of tensors; save model.state_dict() and try again")
+        raise DataError(
+            f"{path} does not hold a state dict of tensors; save model.state_dict() and try again"
+        )
     return state
 
 
@@ -137,7 +152,9 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
         DataError: the download failed or its digest differs.
     """
     if backbone not in IMAGENET:
-        raise ConfigError(f"no ImageNet weights are published for {backbone!r}; expected one of {', '.join(IMAGENET)}")
+        raise ConfigError(
+            f"no ImageNet weights are published for {backbone!r}; expected one of {', '.join(IMAGENET)}"
+        )
     published = IMAGENET[backbone]
     path = cache_folder() / Path(published.url).name
     if not path.is_file():
@@ -175,7 +192,9 @@ def _network(state: dict[str, Tensor], wanted: str | None, origin: str) -> tuple
     if found is None:
         raise DataError(f"{origin} holds no ResNet weights with torchvision's names; choose another file")
     if wanted not in (None, found):
-        raise ConfigError(f"{origin} holds {found} weights; expected {wanted}; change teacher.backbone or the file")
+        raise ConfigError(
+            f"{origin} holds {found} weights; expected {wanted}; change teacher.backbone or the file"
+        )
     network = ResNet(backbone_spec(found), LEVELS)
     needed = network.state_dict()
     # num_batches_tracked is only a counter, and some published files leave it out.
@@ -183,7 +202,11 @@ def _network(state: dict[str, Tensor], wanted: str | None, origin: str) -> tuple
     if missing:
         raise DataError(f"{origin} lacks {missing[0]} (and {len(missing) - 1} more); choose a complete file")
     try:
-        network.load_state_dict({k: state.get(k, v).float() if v.is_floating_point() else v for k, v in needed.items()})
+        network.load_state_dict(
+            {k: state.get(k, v).float() if v.is_floating_point() else v for k, v in needed.items()}
+        )
     except RuntimeError as exc:
-        raise DataError(f"{origin} does not fit {found} ({str(exc).splitlines()[-1].strip()}); choose another file") from exc
+        raise DataError(
+            f"{origin} does not fit {found} ({str(exc).splitlines()[-1].strip()}); choose another file"
+        ) from exc
     return network.eval(), found

@@ -67,9 +67,7 @@ def cells(rng: np.random.Generator, size_hw: tuple[int, int]) -> Field:
     seeds = np.full(size_hw, 255, np.uint8)
     rows, columns = rng.integers(0, size_hw[0], count), rng.integers(0, size_hw[1], count)
     seeds[rows, columns] = 0
-    distance, labels = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    distance, labels = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     style = rng.integers(3)
     if style == 0:
         return _standardised(distance)
@@ -148,7 +146,7 @@ def _standardised(field: Field) -> Field:
 
 
 def _point(xy: NDArray[np.float64]) -> tuple[int, int]:
-    return int(round(xy[0])), int(round(xy[1]))
+    return round(float(xy[0])), round(float(xy[1]))
 
 
 def _fill_shape(
