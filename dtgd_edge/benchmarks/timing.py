@@ -13,6 +13,7 @@ from dtgd_edge.benchmarks.machine import Machine, this_machine
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.percentiles import Percentiles
+from dtgd_edge.runtime.health import HealthGate
 from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.session import open_session
 from dtgd_edge.runtime.source import Frame
@@ -69,13 +70,18 @@ def measure(
     Raises:
         BackendError: a session cannot be opened or fails.
     """
-    inspectors = [Inspector(open_session(bundle, backend), bundle.manifest) for backend in backends]
+    # Frames of any size may be timed, whatever the bundle was trained on.
+    inspectors = [
+        Inspector(open_session(bundle, backend), bundle.manifest, HealthGate(None, is_live=False))
+        for backend in backends
+    ]
     samples: list[dict[str, list[float]]] = [{} for _ in inspectors]
     try:
         for index, picture in enumerate(itertools.islice(itertools.cycle(pictures), frames + warm_up)):
             for inspector, times in zip(inspectors, samples, strict=True):
                 arrived = time.monotonic_ns()
                 verdict = inspector.inspect(Frame(picture, index, arrived))
+                assert verdict.score is not None, verdict.reason
                 total_ms = (time.monotonic_ns() - arrived) / 1e6
                 if index >= warm_up:
                     for stage, ms in {**verdict.stages_ms, TOTAL: total_ms}.items():

@@ -15,7 +15,9 @@ def bench(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle; default: the newest.")] = None,
     frames: Annotated[int, typer.Option(min=1, help="Counted frames.")] = 200,
     warm_up: Annotated[int, typer.Option(min=0, help="Frames before the clock counts.")] = 20,
-    frame: Annotated[str, typer.Option(help="Size of the camera frames, WIDTHxHEIGHT.")] = "640x480",
+    frame: Annotated[
+        str | None, typer.Option(help="Size of the camera frames, WIDTHxHEIGHT; default: as trained.")
+    ] = None,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
@@ -27,8 +29,11 @@ def bench(
         bundle = newest_bundle(workspace)
         say(f"bundle: {bundle} (the newest)")
     opened = Bundle.open(bundle)
-    say(f"timing {frames} frames of {frame} px after {warm_up} to warm up")
-    pictures = bench_pictures(opened, frame_size(frame))
+    frame_hw = opened.manifest.frame_size_hw or (480, 640)
+    if frame is not None:
+        frame_hw = frame_size(frame)
+    say(f"timing {frames} frames of {frame_hw[1]}x{frame_hw[0]} px after {warm_up} to warm up")
+    pictures = bench_pictures(opened, frame_hw)
     measurements = measure(opened, pictures, frames=frames, warm_up=warm_up)
     if as_json:
         print_json({"bundle": str(bundle), "measurements": [mapping_from_record(m) for m in measurements]})

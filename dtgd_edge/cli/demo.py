@@ -15,7 +15,8 @@ from dtgd_edge.cli.run import print_summary, run_shown
 from dtgd_edge.cli.train import read_pictures, train_shown
 from dtgd_edge.workspace import RUNS
 
-STEPS = 400
+STEPS = 500
+PARTS = 80
 
 
 def demo(
@@ -32,7 +33,7 @@ def demo(
     pictures_folder, video = out / "pictures", out / "line.avi"
     _step(1, f"pictures of a pretend part in {pictures_folder}")
     if not pictures_folder.exists():
-        write_dataset(pictures_folder)
+        write_dataset(pictures_folder, parts=PARTS)
     if not video.exists():
         write_line_video(video)
     pictures = read_pictures(pictures_folder)

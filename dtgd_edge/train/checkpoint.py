@@ -5,6 +5,7 @@ moment leaves either the old checkpoint or the new one.
 """
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ class Checkpoint:
         """
         path = self.folder / FRAMES
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # From memory: numpy leaves a file open when it is not an archive.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 return JudgingFrames(arrays["normals"], arrays["defects"], arrays["masks"], arrays["fitted"])
         except Exception as exc:  # zip, zlib and numpy each have their own errors for a damaged file
             raise DataError(

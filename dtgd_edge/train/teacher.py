@@ -1,8 +1,8 @@
 """The teacher's weights: torchvision's ImageNet files, a file of your own, or the one that ships here."""
 
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ def weights_from_file(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as exc:
         raise DataError(
-            f"{path} cannot be read as weights ({str(exc).splitlines()[0]}); copy it again"
+            f"{path} cannot be read as weights ({_first_line(exc)}); copy it again"
         ) from exc
     except Exception as exc:  # torch raises pickle's and zip's own errors for foreign content
         raise DataError(
@@ -171,7 +171,7 @@ def _download(published: ImageNetFile, path: Path) -> None:
     try:
         with urllib.request.urlopen(published.url, timeout=10) as response:
             content: bytes = response.read()
-    except (urllib.error.URLError, OSError) as exc:
+    except (OSError, http.client.HTTPException) as exc:  # URLError is an OSError
         reason = getattr(exc, "reason", exc)
         raise DataError(
             f"{published.url} cannot be downloaded ({reason}); expected a network connection; "
@@ -210,3 +210,8 @@ def _network(state: dict[str, Tensor], wanted: str | None, origin: str) -> tuple
             f"{origin} does not fit {found} ({str(exc).splitlines()[-1].strip()}); choose another file"
         ) from exc
     return network.eval(), found
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, on one line; an EOFError says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -35,9 +35,7 @@ PARAMETERS_WITHOUT_CLASSIFIER = {
 def test_features_have_the_shapes_of_the_method(name: str, channels: tuple[int, ...]) -> None:
     with torch.inference_mode():
         features = ResNet(backbone_spec(name)).eval()(torch.zeros(1, 3, 64, 96))
-    assert [tuple(f.shape) for f in features] == [
-        (1, c, 16 >> k, 24 >> k) for k, c in enumerate(channels)
-    ]
+    assert [tuple(f.shape) for f in features] == [(1, c, 16 >> k, 24 >> k) for k, c in enumerate(channels)]
     assert all(f.min() >= 0 for f in features)
 
 

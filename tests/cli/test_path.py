@@ -1,0 +1,60 @@
+"""The whole path through the command line, on a tiny graph."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+
+def test_sample_train_export_eval_verify_info_bench_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("sample", "pictures", "--parts", 24, "--size", 64).code == 0
+    recipe = Path("tiny.toml")
+    recipe.write_text(
+        '[teacher]\nbackbone = "resnet18_quarter"\nweights = "random"\n[optimiser]\nsteps = 12\nbatch = 4\n'
+    )
+    trained = cli("train", "pictures", "--recipe", recipe, "--size", 64, "--json")
+    assert trained.code == 0, trained.err
+    assert json.loads(trained.out)["steps"] == 12
+
+    exported = cli("export", "--precision", "fp16")
+    assert exported.code == 0, exported.err
+    assert "(the newest)" in exported.err
+    bundle = Path("bundles/pictures-fp16.dtgd")
+    assert bundle.is_file()
+
+    assert cli("verify", bundle).code == 0
+    assert "fp16" in cli("info", bundle).out
+    values = {}
+    for scored in (bundle, json.loads(trained.out)["checkpoint"]):
+        evaluated = cli("eval", scored, "pictures", "--json")
+        assert evaluated.code == 0, evaluated.err
+        values[str(scored)] = json.loads(evaluated.out)
+    first, second = values.values()
+    for name in ("image_auroc", "pixel_auroc", "pixel_ap", "aupro"):
+        assert first[name] == pytest.approx(second[name], abs=0.02)
+    timed = cli("bench", "--frames", 5, "--warm-up", 1, "--json")
+    assert [m["backend"] for m in json.loads(timed.out)["measurements"]] == ["ort", "null"]
+    assert json.loads(timed.out)["measurements"][0]["stages_ms"]["score"]["count"] == 5
+    ran = cli("run", "--source", "pictures/line.avi", "--json")
+    assert json.loads(ran.out)["frames"] == 24
+
+
+def test_doctor_says_what_works(cli: Cli) -> None:
+    ended = cli("doctor", "--json")
+    assert ended.code == 0
+    findings = {f["name"]: f for f in json.loads(ended.out)["findings"]}
+    assert findings["ONNX Runtime (CPU)"]["is_usable"]
+    for found in findings.values():
+        assert found["is_usable"] or found["fix"]
+
+
+def test_every_command_has_help(cli: Cli) -> None:
+    listed = cli("--help")
+    for command in ("demo", "sample", "train", "export", "eval", "run", "verify", "info", "doctor", "bench"):
+        assert command in listed.out
+        assert cli(command, "--help").code == 0

@@ -1,0 +1,142 @@
+"""Training batches: reproducible, fair to every picture, and masks that say what was changed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dtgd_edge.geometry import Geometry
+from dtgd_edge.train.batches import BatchMaker, augment, calibration_frames, judging_defects
+from dtgd_edge.train.recipe import AugmentRecipe, OptimiserRecipe, Recipe, SynthRecipe
+from dtgd_edge.train.synth import VISIBLE_LEVELS, Picture
+from dtgd_edge.train.textures import texture
+
+STILL = AugmentRecipe(shift=0, light=0)
+RECIPE = Recipe(geometry=Geometry(size_hw=(64, 64)), optimiser=OptimiserRecipe(batch=4), augment=STILL)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Picture:
+    """Ten different pictures; each can be told by its own first pixel."""
+    made = np.stack([texture(np.random.default_rng(seed), (64, 64)) for seed in range(10)])
+    made[:, 0, 0] = np.arange(10)[:, None]
+    return made
+
+
+def test_arrays_are_what_the_network_takes(frames: Picture) -> None:
+    batch = BatchMaker(frames, RECIPE).batch(0)
+    assert batch.clean.shape == batch.corrupted.shape == (4, 64, 64, 3)
+    assert batch.clean.dtype == batch.corrupted.dtype == np.uint8
+    assert batch.mask.shape == (4, 1, 64, 64) and batch.mask.dtype == np.float32
+    assert set(np.unique(batch.mask)) <= {0.0, 1.0}
+
+
+def test_a_step_always_gives_the_same_batch(frames: Picture) -> None:
+    first, again = BatchMaker(frames, RECIPE), BatchMaker(frames, RECIPE)
+    again.batch(3)
+    for step in (7, 0, 7):
+        a, b = first.batch(step), again.batch(step)
+        np.testing.assert_array_equal(a.clean, b.clean)
+        np.testing.assert_array_equal(a.corrupted, b.corrupted)
+        np.testing.assert_array_equal(a.mask, b.mask)
+    other = BatchMaker(frames, replace(RECIPE, seed=1)).batch(0)
+    assert (other.corrupted != first.batch(0).corrupted).any()
+
+
+def test_made_ahead_they_are_the_same(frames: Picture) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    ahead = list(maker.batches(2, 5))
+    assert len(ahead) == 3
+    for step, batch in enumerate(ahead, start=2):
+        np.testing.assert_array_equal(batch.corrupted, maker.batch(step).corrupted)
+    assert list(maker.batches(5, 5)) == [] or maker.batch(5) is not None
+
+
+def test_every_picture_appears_once_per_lap_in_a_new_order(frames: Picture) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    seen = np.concatenate([maker.batch(step).clean[:, 0, 0, 0] for step in range(10)])
+    laps = seen.reshape(4, 10)
+    assert (np.sort(laps, axis=1) == np.arange(10)).all()
+    assert len({tuple(lap) for lap in laps}) == 4
+
+
+def test_masks_are_where_pictures_were_changed(frames: Picture) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    for step in range(12):
+        batch = maker.batch(step)
+        change = np.abs(batch.corrupted.astype(int) - batch.clean).max(axis=3)
+        for changed, mask in zip(change, batch.mask[:, 0], strict=True):
+            assert (mask[changed >= VISIBLE_LEVELS] == 1).all()
+            assert mask.any() or not changed.any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_share_of_clean_pictures(frames: Picture, share: float) -> None:
+    maker = BatchMaker(frames, replace(RECIPE, synth=SynthRecipe(clean_share=share)))
+    clean = np.concatenate([~maker.batch(step).mask.any(axis=(1, 2, 3)) for step in range(40)])
+    assert clean.mean() == pytest.approx(share, abs=0.1)
+
+
+def test_only_the_families_asked_for_are_used(frames: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dtgd_edge.train import synth
+
+    used: set[str] = set()
+    for name, family in synth.FAMILIES.items():
+        monkeypatch.setitem(synth.FAMILIES, name, lambda *a, n=name, f=family: (used.add(n), f(*a))[1])
+    maker = BatchMaker(frames, replace(RECIPE, synth=SynthRecipe(families=("spots", "blur"))))
+    for step in range(8):
+        maker.batch(step)
+    assert used == {"spots", "blur"}
+    used.clear()
+    judging_defects(frames, RECIPE, 3)
+    assert used == {RECIPE.synth.held_out}
+
+
+def test_judging_defects_are_reproducible_and_all_marked(frames: Picture) -> None:
+    pictures, masks = judging_defects(frames[:3], RECIPE, 7)
+    again, same = judging_defects(frames[:3], RECIPE, 7)
+    np.testing.assert_array_equal(pictures, again)
+    np.testing.assert_array_equal(masks, same)
+    assert pictures.shape == (7, 64, 64, 3) and masks.shape == (7, 64, 64) and masks.dtype == np.bool_
+    changed = (pictures != frames[np.arange(7) % 3]).any(axis=(1, 2, 3))
+    assert (masks.any(axis=(1, 2)) == changed).all() and changed.sum() >= 6
+
+
+def test_calibration_frames_are_half_good_half_corrupted(frames: Picture) -> None:
+    chosen = calibration_frames(frames, RECIPE, 6)
+    assert chosen.shape == (6, 64, 64, 3)
+    np.testing.assert_array_equal(chosen[:3], frames[:3])
+    assert (chosen[3:] != frames[:3]).any(axis=(1, 2, 3)).sum() >= 2
+
+
+def test_no_augmentation_changes_nothing(frames: Picture) -> None:
+    picture, foreground = augment(frames[0], None, STILL, np.random.default_rng(0))
+    np.testing.assert_array_equal(picture, frames[0])
+    assert foreground is None
+
+
+def test_the_foreground_moves_with_the_picture() -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[10:30, 20:50] = 255
+    foreground = picture[..., 0] > 0
+    recipe = AugmentRecipe(True, True, rotate_degrees=180, shift=0.05, light=0)
+    for seed in range(20):
+        moved, area = augment(picture, foreground, recipe, np.random.default_rng(seed))
+        assert area is not None and area.dtype == np.bool_ and moved.flags.c_contiguous
+        assert ((moved[..., 0] > 127) != area).mean() < 0.03
+
+
+def test_flips_and_light_do_what_they_say(frames: Picture) -> None:
+    flips = {
+        augment(frames[0], None, AugmentRecipe(True, True, 0, 0, 0), np.random.default_rng(s))[0].tobytes()
+        for s in range(20)
+    }
+    assert flips == {frames[0][::y, ::x].tobytes() for y in (1, -1) for x in (1, -1)}
+    lit = np.stack(
+        [
+            augment(frames[0], None, AugmentRecipe(shift=0, light=0.2), np.random.default_rng(s))[0]
+            for s in range(20)
+        ]
+    )
+    means = lit.mean(axis=(1, 2, 3)) - frames[0].mean()
+    assert means.min() < -5 and means.max() > 5 and np.abs(means).max() < 0.2 * 256
