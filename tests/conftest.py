@@ -11,6 +11,8 @@ from dtgd_edge.bundle import Bundle, Golden, Manifest, ParityRecord, Provenance,
 from dtgd_edge.geometry import Geometry
 
 if TYPE_CHECKING:
+    from dtgd_edge.bundle import Precision
+    from dtgd_edge.export.pipeline import Exported, Exporter
     from dtgd_edge.train.recipe import Recipe
 
 
@@ -131,3 +133,23 @@ def tiny_checkpoint(
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     train(read_data(pretend_data), tiny_recipe, folder, device="cpu")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_exporter(tiny_checkpoint: Path) -> "Exporter":
+    """Of the tiny checkpoint; exporting fp32 or int8 a second time is quick."""
+    from dtgd_edge.export.pipeline import Exporter
+    from dtgd_edge.train.checkpoint import Checkpoint
+
+    return Exporter(Checkpoint.open(tiny_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundles(
+    tiny_exporter: "Exporter", tmp_path_factory: pytest.TempPathFactory
+) -> "dict[Precision, Exported]":
+    """The tiny checkpoint's bundles, one per precision; read only."""
+    from dtgd_edge.export.pipeline import PRECISIONS
+
+    workspace = tmp_path_factory.mktemp("workspace")
+    return {precision: tiny_exporter.export(precision, workspace=workspace) for precision in PRECISIONS}

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dtgd_edge.errors import BackendError, SourceTimeout
 from dtgd_edge.runtime.handoff import EndOfFrames, Handoff
@@ -61,7 +62,7 @@ def run_loop(
     begun = time.monotonic()
     handoff = Handoff(1 if source.is_live else queue_size, keeps_newest=source.is_live)
     reader = threading.Thread(target=_read, args=(source, handoff), name="dtgd-reader", daemon=True)
-    run = _Run(handoff, inspector, sinks, stop or threading.Event(), max_frames)
+    run = _Run(handoff, inspector, sinks, stop or threading.Event(), max_frames, source.is_live)
     reader.start()
     try:
         stopped_by = run.until_end(silence_limit_s if source.is_live else None)
@@ -91,6 +92,11 @@ def _read(source: FrameSource, handoff: Handoff) -> None:
         handoff.finish(None)
 
 
+def _arriving_now(frame: Frame) -> Frame:
+    """Stamp a frame that was read ahead: nothing on a line waited while it lay in the queue."""
+    return replace(frame, captured_ns=time.monotonic_ns() - round(frame.capture_ms * 1e6))
+
+
 class _Run:
     """The judging side of one run."""
 
@@ -101,6 +107,7 @@ class _Run:
         sinks: Sequence[Sink],
         stop: threading.Event,
         max_frames: int | None,
+        is_live: bool,
     ) -> None:
         self.tally = Tally()
         self._handoff = handoff
@@ -108,6 +115,7 @@ class _Run:
         self._sinks = sinks
         self._stop = stop
         self._max_frames = max_frames
+        self._is_live = is_live
         self._backend_failures = 0
 
     def until_end(self, silence_limit_s: float | None) -> StoppedBy:
@@ -120,7 +128,7 @@ class _Run:
             except EndOfFrames:
                 return "end of source"
             if frame is not None:
-                self._judge(frame)
+                self._judge(frame if self._is_live else _arriving_now(frame))
                 heard = time.monotonic()
             elif silence_limit_s is not None and time.monotonic() - heard > silence_limit_s:
                 raise SourceTimeout(

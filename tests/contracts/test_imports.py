@@ -1,0 +1,61 @@
+"""Heavy libraries are met only in the files that own them, and importing has no side effects."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+_IMPORT_ALL = """
+import importlib, os, pkgutil, sys, warnings
+
+HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "safetensors", "tensorrt", "cv2"}
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HEAVY:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import msgspec, numpy, rich, typer  # numpy sets a warning filter of its own
+environment, filters = dict(os.environ), list(warnings.filters)
+import dtgd_edge
+from dtgd_edge.errors import DtgdError
+owners = []
+for module in pkgutil.walk_packages(dtgd_edge.__path__, "dtgd_edge."):
+    try:
+        importlib.import_module(module.name)
+    except (ImportError, DtgdError) as exc:
+        missing = exc if isinstance(exc, ModuleNotFoundError) else exc.__cause__
+        if missing.name.partition(".")[0] not in HEAVY:
+            raise
+        owners.append(module.name)
+assert dict(os.environ) == environment and warnings.filters == filters
+print(*owners)
+"""
+
+
+def test_everything_but_the_owners_imports_without_heavy_libraries() -> None:
+    done = subprocess.run([sys.executable, "-c", _IMPORT_ALL], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    owners = done.stdout.split()
+    allowed = ("dtgd_edge.train.", "dtgd_edge.export.")
+    core = {name for name in owners if not name.startswith(allowed)}
+    assert core <= {
+        "dtgd_edge.runtime.overlay",
+        "dtgd_edge.runtime.sessions.ort",
+        "dtgd_edge.runtime.sources.capture",
+    }
+    # Measuring a bundle on an edge box needs these, and no torch.
+    assert not {"dtgd_edge.train.data", "dtgd_edge.train.metrics", "dtgd_edge.train.evaluate"} & set(owners)
+
+
+def test_the_constraints_pin_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    wanted += project["optional-dependencies"]["dev"]
+    names = {requirement.split(">")[0].strip().lower() for requirement in wanted}
+    assert names <= {name.replace("_", "-") for name in pinned}
