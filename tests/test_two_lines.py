@@ -26,9 +26,7 @@ def graph(tiny_checkpoint: Path) -> ScoringGraph:
 
 
 @pytest.fixture(scope="module")
-def bundle_path(
-    tiny_bundles: dict[Precision, Exported], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def bundle_path(tiny_bundles: dict[Precision, Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The FP32 bundle, open to pictures of any size."""
     bundle = tiny_bundles["fp32"].bundle
     path = tmp_path_factory.mktemp("any") / "any.dtgd"

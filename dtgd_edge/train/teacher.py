@@ -124,9 +124,7 @@ def weights_from_file(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as exc:
-        raise DataError(
-            f"{path} cannot be read as weights ({_first_line(exc)}); copy it again"
-        ) from exc
+        raise DataError(f"{path} cannot be read as weights ({_first_line(exc)}); copy it again") from exc
     except Exception as exc:  # torch raises pickle's and zip's own errors for foreign content
         raise DataError(
             f"{path} is not a plain weight file ({type(exc).__name__}); expected a state dict"

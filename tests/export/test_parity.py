@@ -16,7 +16,9 @@ def _scores(*values: float) -> Scores:
     return Scores(score, np.broadcast_to(score[:, None, None], (len(values), 2, 2)).copy())
 
 
-def _compare(candidate: Scores, reference: Scores, limit: float = 0.0, at: tuple[float, float] = (1, 1)) -> ParityRecord:
+def _compare(
+    candidate: Scores, reference: Scores, limit: float = 0.0, at: tuple[float, float] = (1, 1)
+) -> ParityRecord:
     return compare("ONNX Runtime CPU", candidate, at[0], reference, at[1], limit)
 
 

@@ -42,7 +42,7 @@ def test_the_manifest_says_what_the_bundle_is(
     assert manifest.geometry == record.recipe.geometry
     assert manifest.frame_size_hw == (64, 64)
     assert manifest.threshold.normals == 6 and np.isfinite(manifest.threshold.value)
-    assert 0 < manifest.golden_tolerance
+    assert manifest.golden_tolerance > 0
     origin = manifest.provenance
     assert (origin.checkpoint_sha256, origin.steps) == (record.weights_sha256, record.step)
     assert (origin.data, origin.teacher) == (record.data, "random weights")

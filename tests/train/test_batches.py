@@ -49,7 +49,7 @@ def test_made_ahead_they_are_the_same(frames: Picture) -> None:
     assert len(ahead) == 3
     for step, batch in enumerate(ahead, start=2):
         np.testing.assert_array_equal(batch.corrupted, maker.batch(step).corrupted)
-    assert list(maker.batches(5, 5)) == [] or maker.batch(5) is not None
+    assert list(maker.batches(5, 5)) == []
 
 
 def test_every_picture_appears_once_per_lap_in_a_new_order(frames: Picture) -> None:

@@ -1,25 +1,51 @@
 """The training loop: it learns, it survives a kill and a Ctrl-C, and every switch can be thrown."""
 
+import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import msgspec
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.pictures import write_picture
 from dtgd_edge.train import loop
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.checkpoint import Checkpoint, tensors_under
 from dtgd_edge.train.data import DataSet, read_data
+from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import Progress, learning_rate, resolved, tensor_from_frames, train
-from dtgd_edge.train.recipe import LossRecipe, Recipe, StudentRecipe, TeacherRecipe
+from dtgd_edge.train.metrics import image_auroc, pixel_auroc
+from dtgd_edge.train.recipe import (
+    AugmentRecipe,
+    LossRecipe,
+    OptimiserRecipe,
+    Recipe,
+    ScoringRecipe,
+    StudentRecipe,
+    SynthRecipe,
+    TeacherRecipe,
+)
 from dtgd_edge.train.teacher import Teacher, load_teacher
 
 STEPS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_judging_frames() -> Iterator[None]:
+    """Drawing and packing 64 defects would take longer than six steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "MOST_DEFECTS", 4)
+        patch.setattr(loop, "MOST_FITTED", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +103,9 @@ def test_the_seed_decides_everything(
 ) -> None:
     assert _same(train(data, recipe, tmp_path / "again", device="cpu"), uninterrupted)
     other = train(data, replace(recipe, seed=1), tmp_path / "other", device="cpu")
-    assert not torch.equal(other.tensors["student.encoder.conv1.weight"], uninterrupted.tensors["student.encoder.conv1.weight"])
+    assert not torch.equal(
+        other.tensors["student.encoder.conv1.weight"], uninterrupted.tensors["student.encoder.conv1.weight"]
+    )
 
 
 def test_the_teacher_is_never_changed(uninterrupted: Checkpoint, recipe: Recipe) -> None:
@@ -88,7 +116,9 @@ def test_the_teacher_is_never_changed(uninterrupted: Checkpoint, recipe: Recipe)
     assert all(torch.equal(after[k], v) for k, v in before.items())
 
 
-def test_everything_else_learns(data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path) -> None:
+def test_everything_else_learns(
+    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
+) -> None:
     one = replace(recipe, optimiser=replace(recipe.optimiser, steps=1))
     first = tensors_under(train(data, one, tmp_path, device="cpu").tensors, "student.")
     last = tensors_under(uninterrupted.tensors, "student.")
@@ -102,9 +132,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     with pytest.raises(Killed):
         train(data, recipe, tmp_path, device="cpu", report=_at(killed_at, _kill), save_every_steps=2)
     steps: list[int] = []
-    resumed = train(
-        data, recipe, tmp_path, device="cpu", resume=True, report=lambda p: steps.append(p.step)
-    )
+    resumed = train(data, recipe, tmp_path, device="cpu", resume=True, report=lambda p: steps.append(p.step))
     assert steps[0] == (killed_at - 1) // 2 * 2 + 1
     assert _same(resumed, uninterrupted)
 
@@ -115,21 +143,19 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_weights(
     script = f"""
 import os, signal, sys, torch
 from pathlib import Path
-from dtgd_edge.config import record_from_toml
 from dtgd_edge.train.data import read_data
-from dtgd_edge.train.loop import train
+from dtgd_edge.train import loop
 from dtgd_edge.train.recipe import Recipe
 import msgspec
 torch.set_num_threads({torch.get_num_threads()})
 recipe = msgspec.json.decode(Path({str(tmp_path / "recipe.json")!r}).read_bytes(), type=Recipe)
+loop.MOST_DEFECTS = loop.MOST_FITTED = 4
 def report(progress):
     if progress.step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-train(read_data(Path({str(data.root)!r})), recipe, Path({str(tmp_path / "run")!r}), device="cpu",
+loop.train(read_data(Path({str(data.root)!r})), recipe, Path({str(tmp_path / "run")!r}), device="cpu",
       report=report, save_every_steps=2)
 """
-    import msgspec
-
     (tmp_path / "recipe.json").write_bytes(msgspec.json.encode(recipe))
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -150,9 +176,7 @@ def test_resuming_without_a_checkpoint_starts_afresh(
     assert _same(train(data, recipe, tmp_path / "new", device="cpu", resume=True), uninterrupted)
 
 
-def test_another_recipe_cannot_be_resumed(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint
-) -> None:
+def test_another_recipe_cannot_be_resumed(data: DataSet, recipe: Recipe, uninterrupted: Checkpoint) -> None:
     weights = uninterrupted.record.weights_sha256
     for other in (replace(recipe, seed=1), replace(recipe, loss=LossRecipe(gate=0.1))):
         with pytest.raises(ConfigError, match="was trained with another recipe; expected the same one"):
@@ -246,8 +270,8 @@ def test_learning_rate_rises_then_falls_to_nothing() -> None:
     peak = rates.index(top)
     assert top == pytest.approx(recipe.optimiser.learning_rate)
     assert peak + 1 == round(recipe.optimiser.warm_up * recipe.optimiser.steps)
-    assert all(a < b for a, b in zip(rates[:peak], rates[1 : peak + 1], strict=True))
-    assert all(a > b for a, b in zip(rates[peak:-1], rates[peak + 1 :], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[: peak + 1]))
+    assert all(a > b for a, b in itertools.pairwise(rates[peak:]))
     assert 0 < rates[-1] < 1e-4 * top
 
 
@@ -257,6 +281,59 @@ def test_frames_are_normalised_as_imagenet_was() -> None:
     assert x.shape == (1, 3, 2, 2)
     expected = torch.tensor([-0.485 / 0.229, (1 - 0.456) / 0.224, (124 / 255 - 0.406) / 0.225])
     torch.testing.assert_close(x[0, :, 1, 1], expected)
+
+
+def _drawn_part(seed: int) -> NDArray[np.uint8]:
+    """A ring on a striped ground with a little noise."""
+    rng = np.random.default_rng(seed)
+    stripes = 70 + 25 * np.sin((np.arange(64) + rng.integers(4)) * np.pi / 8)
+    picture = np.broadcast_to(stripes[None, :, None], (64, 64, 3)).astype(np.float32).copy()
+    cv2.circle(picture, (32, 32), 22, (150, 140, 130), -1)
+    cv2.circle(picture, (32, 32), 9, (60, 60, 70), -1)
+    return np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
+
+
+def _with_drawn_defects(
+    good: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
+    """Ellipses of one colour or of noise: of no family that training knows."""
+    rng = np.random.default_rng(7)
+    pictures, masks = [], []
+    for i in range(count):
+        picture, mask = good[i % len(good)].copy(), np.zeros((64, 64), np.uint8)
+        (x, y), (a, b), angle = rng.integers(10, 54, 2), rng.integers(3, 8, 2), rng.integers(180)
+        cv2.ellipse(mask, (int(x), int(y)), (int(a), int(b)), int(angle), 0, 360, 1, -1)
+        area = mask > 0
+        picture[area] = rng.integers(0, 256, 3) if i % 2 else rng.integers(0, 256, (area.sum(), 1))
+        pictures.append(picture)
+        masks.append(area)
+    return np.stack(pictures), masks
+
+
+def test_a_few_dozen_steps_find_defects_never_seen(tmp_path: Path, tiny_recipe: Recipe) -> None:
+    for index in range(12):
+        write_picture(tmp_path / "data" / f"{index:02d}.png", _drawn_part(index))
+    recipe = replace(
+        tiny_recipe,
+        synth=SynthRecipe(families=("texture", "spots", "scratch", "stain")),
+        augment=AugmentRecipe(shift=0, light=0),
+        optimiser=OptimiserRecipe(steps=80, batch=8, learning_rate=1e-2),
+        scoring=ScoringRecipe(blur_sigma=0.5),
+    )
+    checkpoint = train(read_data(tmp_path / "data"), recipe, tmp_path / "run", device="cpu")
+    good = checkpoint.frames().normals
+    bad, masks = _with_drawn_defects(good, 40)
+    graph = distil(checkpoint)
+    scores = graph.score(bad)
+    labels = np.repeat([False, True], [len(good), len(bad)])
+    by_frame = image_auroc(labels, np.concatenate([graph.score(good).score, scores.score]))
+    by_pixel = pixel_auroc(list(scores.map), masks)
+    with torch.inference_mode():
+        _, student = checkpoint.network()(tensor_from_frames(bad, torch.device("cpu")))
+        shut = torch.nn.functional.interpolate(-student.gates[0], size=(64, 64), mode="bilinear")
+    by_gate = pixel_auroc(list(shut[:, 0].numpy()), masks)
+    assert by_frame is not None and by_pixel is not None and by_gate is not None
+    assert min(by_frame, by_pixel, by_gate) > 0.9, (by_frame, by_pixel, by_gate)
 
 
 def test_an_unknown_device_is_refused_before_anything_is_written(

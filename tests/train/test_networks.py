@@ -53,7 +53,7 @@ def test_tnr_still_starts_as_the_identity_inside_the_student() -> None:
     network = _network().eval()
     for tnr in network.student.tnr or ():
         encoded = torch.rand(1, tnr.noise.out_channels, 8, 8)
-        cleaned, gate = tnr(encoded, encoded)
+        cleaned, _ = tnr(encoded, encoded)
         torch.testing.assert_close(cleaned, encoded, rtol=0, atol=0)
         assert (tnr.gate.bias == 2).all()
 
