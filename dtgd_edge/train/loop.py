@@ -37,7 +37,7 @@ LOGGER = logging.getLogger(__name__)
 
 SAVE_EVERY_STEPS = 200
 MOST_NORMALS = 64
-MOST_DEFECTS = 64
+MOST_DEFECTS = 112
 MOST_FITTED = 32
 
 
@@ -88,17 +88,21 @@ def train(
     fit, held_out = split_normals(data.train, recipe.holdout, recipe.seed)
     frames = read_frames(fit, recipe.geometry)
     torch.manual_seed(recipe.seed)
-    teacher = load_teacher(recipe.teacher, LOGGER.info)
-    recipe = resolved(recipe, teacher)
+    earlier = Checkpoint.open(folder) if resume and (folder / CHECKPOINT).exists() else None
+    if earlier is None:
+        teacher = load_teacher(recipe.teacher, LOGGER.info)
+        recipe = resolved(recipe, teacher.backbone)
+    else:
+        teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
     network = DTGD(teacher.network, backbone_spec(recipe.student.backbone), recipe.student.tnr)
     network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
-    if resume and (folder / CHECKPOINT).exists():
-        first, loss = _restore(Checkpoint.open(folder), recipe, network, average, optimiser)
-    else:
+    if earlier is None:
         save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
+    else:
+        first, loss = _restore(earlier, network, average, optimiser)
 
     def save(step: int) -> None:
         def record(name: str, digest: str) -> CheckpointRecord:
@@ -128,15 +132,15 @@ def train(
     return Checkpoint.open(folder)
 
 
-def resolved(recipe: Recipe, teacher: Teacher) -> Recipe:
+def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
     """Fill in what the recipe leaves to the teacher: both backbones."""
     student = recipe.student.backbone
     if student == "auto":
         # A student from scratch needs no more than a ResNet-18 as wide as the teacher's first stage.
-        student = teacher.backbone if teacher.backbone.startswith("resnet18") else "resnet18"
+        student = teacher_backbone if teacher_backbone.startswith("resnet18") else "resnet18"
     return replace(
         recipe,
-        teacher=replace(recipe.teacher, backbone=teacher.backbone),
+        teacher=replace(recipe.teacher, backbone=teacher_backbone),
         student=replace(recipe.student, backbone=student),
     )
 
@@ -253,19 +257,34 @@ def _tensors(network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.A
     return tensors
 
 
-def _restore(
-    checkpoint: Checkpoint,
-    recipe: Recipe,
-    network: DTGD,
-    average: dict[str, Tensor],
-    optimiser: torch.optim.Adam,
-) -> tuple[int, float]:
-    """Put a checkpoint's tensors back; returns its step and loss."""
-    if checkpoint.record.recipe != recipe:
+def _same_teacher(checkpoint: Checkpoint) -> Teacher:
+    """Take the teacher out of the checkpoint: its file may be gone or another one by now."""
+    backbone = checkpoint.record.recipe.teacher.backbone
+    network = checkpoint.network().teacher
+    return Teacher(network, backbone, checkpoint.record.teacher)
+
+
+def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recipe:
+    """Make sure that it is the same run that goes on; returns its recipe, resolved."""
+    record = checkpoint.record
+    backbone = record.recipe.teacher.backbone
+    if recipe.teacher.backbone not in ("auto", backbone) or resolved(recipe, backbone) != record.recipe:
         raise ConfigError(
             f"{checkpoint.folder} was trained with another recipe; expected the same one to resume it; "
             "leave --resume out, or choose another --out"
         )
+    if Path(record.data).resolve() != data.root.resolve():
+        raise ConfigError(
+            f"{checkpoint.folder} was trained on {record.data}; expected the same pictures to resume it, not "
+            f"{data.root}; leave --resume out, or choose another --out"
+        )
+    return record.recipe
+
+
+def _restore(
+    checkpoint: Checkpoint, network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam
+) -> tuple[int, float]:
+    """Put a checkpoint's tensors back; returns its step and loss."""
     tensors = checkpoint.tensors
     network.student.load_state_dict(tensors_under(tensors, "student."))
     for name, value in tensors_under(tensors, "average.").items():

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.pictures import write_picture
 from dtgd_edge.train import loop
-from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.checkpoint import Checkpoint, tensors_under
 from dtgd_edge.train.data import DataSet, read_data
 from dtgd_edge.train.graph import distil
@@ -34,7 +33,7 @@ from dtgd_edge.train.recipe import (
     SynthRecipe,
     TeacherRecipe,
 )
-from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.train.teacher import load_teacher
 
 STEPS = 6
 
@@ -184,6 +183,23 @@ def test_another_recipe_cannot_be_resumed(data: DataSet, recipe: Recipe, uninter
     assert Checkpoint.open(uninterrupted.folder).record.weights_sha256 == weights
 
 
+def test_other_pictures_cannot_be_resumed(
+    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="expected the same pictures"):
+        train(replace(data, root=tmp_path), recipe, uninterrupted.folder, device="cpu", resume=True)
+
+
+def test_a_resumed_run_takes_the_teacher_from_its_checkpoint(
+    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise DataError("the weight file is gone")
+
+    monkeypatch.setattr(loop, "load_teacher", gone)
+    assert _same(train(data, recipe, uninterrupted.folder, device="cpu", resume=True), uninterrupted)
+
+
 def test_ctrl_c_finishes_the_step_and_leaves_a_usable_checkpoint(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
 ) -> None:
@@ -252,9 +268,8 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_checkpoint(
 
 def test_backbones_are_filled_in() -> None:
     def student(teacher: str, student: str = "auto") -> str:
-        network = ResNet(backbone_spec("resnet18_quarter"))
         plan = Recipe(teacher=TeacherRecipe("auto", "shipped"), student=StudentRecipe(student))
-        filled = resolved(plan, Teacher(network, teacher, "nowhere"))
+        filled = resolved(plan, teacher)
         assert filled.teacher.backbone == teacher
         return filled.student.backbone
 
