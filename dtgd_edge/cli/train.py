@@ -1,5 +1,6 @@
 """`dtgd-edge train`: pictures to checkpoint."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from dtgd_edge.train.checkpoint import Checkpoint
     from dtgd_edge.train.data import DataSet
     from dtgd_edge.train.recipe import Recipe
+
+
+PLAIN_INTERVAL_S = 10.0
 
 
 def train(
@@ -110,9 +114,28 @@ class Advance:
         self._bar.update(self._task, completed=done, total=total, note=note)
 
 
+class AdvancePlainly:
+    """The same where no terminal can show a bar: a line now and then."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._began = self._printed = time.monotonic()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if now - self._printed < PLAIN_INTERVAL_S:
+            return
+        self._printed = now
+        left_s = (now - self._began) / done * (total - done)
+        say(f"{self._title} {done}/{total} {note} about {left_s:.0f} s left")
+
+
 @contextmanager
-def progress_bar(title: str) -> Iterator[Advance]:
-    """Show a bar on stderr while the block runs."""
+def progress_bar(title: str) -> Iterator[Advance | AdvancePlainly]:
+    """Show progress on stderr while the block runs."""
+    if not ERR.is_terminal:
+        yield AdvancePlainly(title)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
