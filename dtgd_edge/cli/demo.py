@@ -15,7 +15,7 @@ from dtgd_edge.cli.run import print_summary, run_shown
 from dtgd_edge.cli.train import read_pictures, train_shown
 from dtgd_edge.workspace import RUNS
 
-STEPS = 500
+STEPS = 650
 PARTS = 80
 
 
