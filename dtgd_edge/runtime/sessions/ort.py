@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.bundle import Bundle, TensorSpec
+from dtgd_edge.bundle import Bundle, Manifest, TensorSpec
 from dtgd_edge.errors import BackendError, BackendUnavailable
 from dtgd_edge.runtime.cuda_driver import cuda_gpus
 from dtgd_edge.runtime.probe import ORT_GPU_INSTALL, provider_fault
@@ -60,7 +60,7 @@ class OrtSession(Session):
             # Its own fall-back would go on on the CPU when the GPU fails, even in the middle of a run.
             self._session: Any = onnxruntime.InferenceSession(
                 bundle.graph,
-                _latency_options(threads),
+                _latency_options(bundle.manifest, threads),
                 providers=self.providers(bundle),
                 enable_fallback=0,
             )
@@ -135,7 +135,7 @@ class OrtTensorrtSession(OrtSession):
         return [("TensorrtExecutionProvider", options), "CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-def _latency_options(threads: int) -> Any:
+def _latency_options(manifest: Manifest, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -146,6 +146,9 @@ def _latency_options(threads: int) -> Any:
     options.enable_mem_pattern = True
     # Numbers next to zero cost a hundred times the others on x86 and mean nothing here.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if manifest.placement == "tensorrt":
+        # Fusing these Q/DQ nodes would quantise the biases too, which TensorRT does not do.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.log_severity_level = 3  # errors; they reach the user as exceptions
     return options
 
