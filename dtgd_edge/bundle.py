@@ -126,6 +126,8 @@ class Manifest:
         golden_tolerance: largest allowed difference of a golden score, in score units.
         frame_size_hw: size of all training frames; None when they differed.
         provenance: where it comes from.
+        session: the backend on whose scores the threshold was chosen. Others may run the bundle as far
+            as they agree on the golden frames.
     """
 
     schema: int
@@ -141,6 +143,7 @@ class Manifest:
     golden_tolerance: float
     frame_size_hw: tuple[int, int] | None
     provenance: Provenance
+    session: str = "ort"  # what every bundle was judged by before there was a choice
 
 
 @dataclass(frozen=True, slots=True, eq=False)

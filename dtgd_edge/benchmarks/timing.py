@@ -57,6 +57,7 @@ def measure(
     backends: Sequence[str] = ("auto", "null"),
     frames: int = 200,
     warm_up: int = 20,
+    threads: int | None = None,
 ) -> list[Measurement]:
     """Judge the same frames with each backend in turn, interleaved so that foreign load hits all alike.
 
@@ -66,13 +67,14 @@ def measure(
         backends: as open_session takes them.
         frames: counted frames per backend.
         warm_up: frames per backend before that.
+        threads: as open_session takes them.
 
     Raises:
         BackendError: a session cannot be opened or fails.
     """
     # Frames of any size may be timed, whatever the bundle was trained on.
     inspectors = [
-        Inspector(open_session(bundle, backend), bundle.manifest, HealthGate(None, is_live=False))
+        Inspector(open_session(bundle, backend, threads), bundle.manifest, HealthGate(None, is_live=False))
         for backend in backends
     ]
     samples: list[dict[str, list[float]]] = [{} for _ in inspectors]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dtgd_edge.bundle import Bundle
-from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, table
+from dtgd_edge.cli.console import OUT, Backend, Json, Threads, Workspace, print_json, say, table
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.workspace import newest_bundle
 
@@ -18,6 +18,8 @@ def bench(
     frame: Annotated[
         str | None, typer.Option(help="Size of the camera frames, WIDTHxHEIGHT; default: as trained.")
     ] = None,
+    backend: Backend = "auto",
+    threads: Threads = None,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
@@ -34,7 +36,14 @@ def bench(
         frame_hw = frame_size(frame)
     say(f"timing {frames} frames of {frame_hw[1]}x{frame_hw[0]} px after {warm_up} to warm up")
     pictures = bench_pictures(opened, frame_hw)
-    measurements = measure(opened, pictures, frames=frames, warm_up=warm_up)
+    measurements = measure(
+        opened,
+        pictures,
+        backends=(backend, "null"),
+        frames=frames,
+        warm_up=warm_up,
+        threads=threads,
+    )
     if as_json:
         print_json({"bundle": str(bundle), "measurements": [mapping_from_record(m) for m in measurements]})
         return

@@ -12,12 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from dtgd_edge.errors import BackendUnavailable, DtgdError
+from dtgd_edge.runtime.session import BACKENDS
 
 # Results go to stdout; everything else (progress, notes, errors) to stderr.
 OUT = Console(soft_wrap=True, highlight=False)
 ERR = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Workspace = Annotated[Path, typer.Option(help="Folder with runs/ and bundles/.")]
+Backend = Annotated[
+    str, typer.Option(help=f"{', '.join(BACKENDS)}; null computes nothing, auto is what doctor says.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 _TRAIN_MODULES = ("torch", "onnx", "onnxscript", "safetensors")

@@ -5,15 +5,18 @@ from dtgd_edge.config import mapping_from_record
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say which backends and cameras are usable here, and why the others are not."""
-    from dtgd_edge.runtime.doctor import examine
+    """Say where a bundle would run here, what is usable, and why the rest is not."""
+    from dtgd_edge.runtime.doctor import diagnose
 
-    findings = examine()
+    diagnosis = diagnose()
     if as_json:
-        print_json({"findings": [mapping_from_record(f) for f in findings]})
+        print_json(mapping_from_record(diagnosis))
         return
-    for f in findings:
+    OUT.print(f"dtgd-edge will run on: {diagnosis.runs_on}", markup=False, style="bold")
+    OUT.print(f"because {diagnosis.reason}", markup=False)
+    for f in diagnosis.findings:
         mark, style = ("yes", "green") if f.is_usable else ("no ", "yellow")
-        OUT.print(f"[{style}]{mark}[/]  {f.name}: {f.detail}")
+        OUT.print(f"[{style}]{mark}[/]  ", end="")
+        OUT.print(f"{f.name}: {f.detail}", markup=False)
         if f.fix:
             OUT.print(f"     {f.fix}", style="dim", markup=False)

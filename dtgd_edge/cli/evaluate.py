@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtgd_edge.bundle import SUFFIX, Bundle
-from dtgd_edge.cli.console import Json, print_json, table, train_extra
+from dtgd_edge.cli.console import Backend, Json, print_json, table, train_extra
 from dtgd_edge.cli.train import progress_bar, read_pictures
 from dtgd_edge.runtime.session import open_session, score_all
 
@@ -22,7 +22,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A data set with test pictures.")],
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
-    backend: Annotated[str, typer.Option(help="Session for a bundle: auto or ort.")] = "auto",
+    backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure how well good and defective parts are told apart."""

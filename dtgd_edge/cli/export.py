@@ -7,6 +7,7 @@ import typer
 
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.config import mapping_from_record
+from dtgd_edge.errors import ConfigError
 from dtgd_edge.workspace import newest_checkpoint
 
 if TYPE_CHECKING:
@@ -22,23 +23,39 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")
     ] = None,
+    session: Annotated[
+        str, typer.Option(help="Backend that will run it: threshold and parity are its own.")
+    ] = "ort",
+    triton: Annotated[
+        Path | None, typer.Option(help="Also write a model repository for a Triton server here.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="A TensorRT plan of this bundle, for the model repository.")
+    ] = None,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
     """Turn a checkpoint into a bundle, with proof that its verdicts are the trained model's."""
     with train_extra("export"):
-        from dtgd_edge.export.pipeline import Exporter, known_precision
+        from dtgd_edge.export.pipeline import Exporter, judging_session, known_precision
+        from dtgd_edge.export.triton import write_repository
         from dtgd_edge.train.checkpoint import Checkpoint
 
-    wanted = known_precision(precision)
+    wanted, judged_on = known_precision(precision), judging_session(session)
+    if plan is not None and triton is None:
+        raise ConfigError("--plan was given without --triton; expected a model repository to put it in")
     if checkpoint is None:
         checkpoint = newest_checkpoint(workspace)
         say(f"checkpoint: {checkpoint} (the newest)")
-    exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace)
+    exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace, judged_on)
+    served = [] if triton is None else write_repository(exported.bundle, triton, plan)
     if as_json:
-        print_json(export_record(exported))
+        models = {} if triton is None else {"triton": [str(path) for path in served]}
+        print_json({**export_record(exported), **models})
         return
     print_exported(exported)
+    for path in served:
+        OUT.print(f"{path}  for Triton", markup=False)
 
 
 def export_record(exported: "Exported") -> dict[str, Any]:

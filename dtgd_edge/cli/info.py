@@ -26,6 +26,7 @@ def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Jso
         "precision": f"{manifest.precision} (placement: {manifest.placement})",
         "frames": f"{region}, {geometry.fit} to {width}x{height}",
         "threshold": f"{threshold.value:.4f}: {threshold.rule}; from {threshold.normals} parts",
+        "session": f"{manifest.session} (its scores set the threshold)",
         "trained": f"{origin.steps} steps on {origin.data}; teacher: {origin.teacher}",
         "created": origin.created,
         "graph": f"sha256 {manifest.graph_sha256}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, table
+from dtgd_edge.cli.console import ERR, OUT, Backend, Json, Threads, Workspace, print_json, say, table
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.workspace import newest_bundle
 
@@ -26,7 +26,8 @@ def run(
         typer.Option(help="A folder, a picture, a video, rtsp://..., or sample: for the pretend line."),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle; default: the newest.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, ort, or null (computes nothing).")] = "auto",
+    backend: Backend = "auto",
+    threads: Threads = None,
     log: Annotated[Path | None, typer.Option(help="Append one JSON line per verdict to this file.")] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for overlay pictures of NG parts.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
@@ -44,7 +45,8 @@ def run(
     if bundle is None:
         bundle = newest_bundle(workspace)
         say(f"bundle: {bundle} (the newest)")
-    summary = run_shown(bundle, str(camera) if source is None else source, backend, log, overlays, frames)
+    source = str(camera) if source is None else source
+    summary = run_shown(bundle, source, backend, log, overlays, frames, threads)
     if as_json:
         print_json(summary.record())
     else:
@@ -54,7 +56,13 @@ def run(
 
 
 def run_shown(
-    bundle: Path, source: str, backend: str, log: Path | None, overlays: Path | None, frames: int | None
+    bundle: Path,
+    source: str,
+    backend: str,
+    log: Path | None,
+    overlays: Path | None,
+    frames: int | None,
+    threads: int | None = None,
 ) -> "Summary":
     """Open everything, run the loop with a live line on stderr, close everything."""
     from dtgd_edge.runtime.inspector import Inspector
@@ -66,7 +74,7 @@ def run_shown(
 
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(source))
-        inspector = stack.enter_context(Inspector.open(bundle, backend, is_live=opened.is_live))
+        inspector = stack.enter_context(Inspector.open(bundle, backend, opened.is_live, threads))
         say(f"{opened.description} -> {inspector.session.spec.device}, threshold {inspector.threshold:.4f}")
         sinks: list[Sink] = []
         if log is not None:

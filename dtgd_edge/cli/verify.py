@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from dtgd_edge.bundle import Bundle
-from dtgd_edge.cli.console import OUT, Json, print_json
+from dtgd_edge.cli.console import OUT, Backend, Json, print_json
 from dtgd_edge.runtime.session import check_golden, open_session
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    backend: Annotated[str, typer.Option(help="auto or ort.")] = "auto",
+    backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
     """Check a bundle's bytes, and score its golden frames on this machine."""

@@ -26,7 +26,8 @@ from dtgd_edge.errors import ConfigError
 from dtgd_edge.export import parity
 from dtgd_edge.export.onnx import onnx_from_graph, tensor_specs
 from dtgd_edge.export.precision import fp16_graph, fp16_rounded_graph, int8_onnx
-from dtgd_edge.runtime.session import open_session, score_all
+from dtgd_edge.runtime.choice import choose_backend
+from dtgd_edge.runtime.session import SESSIONS, open_session, score_all
 from dtgd_edge.train.checkpoint import Checkpoint
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.threshold import threshold_from_normals
@@ -86,26 +87,37 @@ class Exporter:
         self._reference_threshold = self._threshold(self._reference)
         self._float_model: ModelProto | None = None
 
-    def export(self, precision: Precision, out: Path | None = None, workspace: Path = Path(".")) -> Exported:
+    def export(
+        self,
+        precision: Precision,
+        out: Path | None = None,
+        workspace: Path = Path("."),
+        session: str = "ort",
+    ) -> Exported:
         """Write one bundle.
 
         Args:
             precision: "fp32", "fp16" or "int8".
             out: the bundle's path; None: bundles/<name>-<precision>.dtgd in the workspace.
             workspace: see `out`.
+            session: the backend that will run it; threshold, golden scores and parity are its own.
 
         Raises:
+            ConfigError: that backend is unknown, or computes nothing.
+            BackendUnavailable: it cannot run on this machine.
             ParityError: its verdicts are not the trained graph's; nothing is written.
             BackendError: it cannot be converted or opened.
             BundleError: the disk refused.
         """
+        session = judging_session(session)
         model, placement = self._converted(precision)
-        draft = self._draft(model, precision, placement)
-        self._say(f"{precision}: scoring the same frames in ONNX Runtime")
-        with open_session(draft, "ort") as session:
-            scores = score_all(session, self._judged)
-            threshold = self._threshold(scores)
-            records = [self._compared("ONNX Runtime CPU", scores, threshold, precision)]
+        draft = self._draft(model, precision, placement, session)
+        title = SESSIONS[session].title
+        self._say(f"{precision}: scoring the same frames in {title}")
+        with open_session(draft, session) as opened:
+            scores = score_all(opened, self._judged)
+        threshold = self._threshold(scores)
+        records = [self._compared(title, scores, threshold, precision)]
         if precision == "fp16":
             records.append(self._rounded_to_float16())
         for record in records:
@@ -133,7 +145,7 @@ class Exporter:
         self._say(f"int8: calibrating on {len(self._frames.fitted)} frames")
         return int8_onnx(self._float_model, self._frames.fitted), "cpu"
 
-    def _draft(self, model: ModelProto, precision: Precision, placement: Placement) -> Bundle:
+    def _draft(self, model: ModelProto, precision: Precision, placement: Placement, session: str) -> Bundle:
         """A bundle that can be opened, with threshold and parity still open."""
         record = self._checkpoint.record
         content = model.SerializeToString()
@@ -152,6 +164,7 @@ class Exporter:
             golden_tolerance=0.0,
             frame_size_hw=record.frame_size_hw,
             provenance=_provenance(self._checkpoint),
+            session=session,
         )
         return Bundle(manifest, content, Golden(self._judged[:0], np.zeros(0, np.float32)))
 
@@ -194,6 +207,20 @@ def known_precision(name: str) -> Precision:
         if name == precision:
             return precision
     raise ConfigError(f"precision {name!r} is not known; expected one of {', '.join(PRECISIONS)}")
+
+
+def judging_session(name: str) -> str:
+    """Check the name of the backend that a bundle is to be judged on; "auto" becomes what it is here.
+
+    Raises:
+        ConfigError: it is unknown, or computes nothing.
+    """
+    if name == "auto":
+        return choose_backend().backend
+    known = [backend for backend in SESSIONS if backend != "null"]
+    if name not in known:
+        raise ConfigError(f"session {name!r} cannot judge a bundle; expected one of auto, {', '.join(known)}")
+    return name
 
 
 def _provenance(checkpoint: Checkpoint) -> Provenance:

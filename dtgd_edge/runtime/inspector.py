@@ -37,20 +37,27 @@ class Inspector:
         self._pictures = 0
 
     @classmethod
-    def open(cls, path: Path | str, backend: str = "auto", is_live: bool = False) -> "Inspector":
+    def open(
+        cls,
+        path: Path | str,
+        backend: str = "auto",
+        is_live: bool = False,
+        threads: int | None = None,
+    ) -> "Inspector":
         """Open a bundle and a session for it, and prove the session on the bundle's golden frames.
 
         Args:
             path: a bundle.
             backend: as open_session takes it; "null" computes nothing and proves nothing.
             is_live: whether frames will come from a live source.
+            threads: as open_session takes them.
 
         Raises:
             BundleError: the bundle cannot be used.
             BackendError: no session, or one that disagrees with the golden scores.
         """
         bundle = Bundle.open(path)
-        session = open_session(bundle, backend)
+        session = open_session(bundle, backend, threads)
         try:
             if session.spec.backend != "null":
                 check_golden(bundle, session)

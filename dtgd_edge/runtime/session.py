@@ -1,5 +1,7 @@
 """A bundle's graph opened on a device."""
 
+import importlib
+import os
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from dtgd_edge.bundle import Bundle
-from dtgd_edge.errors import BackendError, ConfigError, ShapeError
+from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError, ShapeError
 from dtgd_edge.verdict import Scores
 
 
@@ -18,7 +20,7 @@ class SessionSpec:
     """What a session is.
 
     Attributes:
-        backend: "ort" or "null".
+        backend: its name in SESSIONS.
         device: where it really runs, for people: "CPU (ONNX Runtime 1.23, 2 threads)".
         batch: number of frames that `score` takes at once.
         size_hw: height and width of a prepared frame.
@@ -65,31 +67,80 @@ class Session(Protocol):
         self.close()
 
 
-BACKENDS = ("auto", "ort", "null")
+@dataclass(frozen=True, slots=True)
+class SessionType:
+    """Where the session of a backend is written, and what it is called in parity records.
+
+    Attributes:
+        module: in dtgd_edge.runtime.sessions; imported when the session is opened.
+        name: of the class; it takes the bundle and, if `has_threads`, the number of threads.
+        title: for people.
+        has_threads: whether it computes in CPU threads.
+    """
+
+    module: str
+    name: str
+    title: str
+    has_threads: bool = True
 
 
-def open_session(bundle: Bundle, backend: str = "auto") -> Session:
+SESSIONS: dict[str, SessionType] = {
+    "ort": SessionType("ort", "OrtSession", "ONNX Runtime CPU"),
+    "ort-cuda": SessionType("ort", "OrtCudaSession", "ONNX Runtime CUDA"),
+    "ort-tensorrt": SessionType("ort", "OrtTensorrtSession", "ONNX Runtime TensorRT"),
+    "openvino": SessionType("openvino", "OpenVinoSession", "OpenVINO CPU"),
+    "tensorrt": SessionType("trt", "TrtSession", "TensorRT", has_threads=False),
+    "null": SessionType("null", "NullSession", "nothing", has_threads=False),
+}
+BACKENDS = ("auto", *SESSIONS)
+
+
+def open_session(bundle: Bundle, backend: str = "auto", threads: int | None = None) -> Session:
     """Open a bundle's graph.
 
     Args:
         bundle: from Bundle.open.
-        backend: "ort" (ONNX Runtime on the CPU), "null" (computes nothing; shows what the loop
-            itself costs) or "auto" (the best that this machine has).
+        backend: one of SESSIONS; "null" computes nothing and shows what the loop itself costs. "auto"
+            is TensorRT where a CUDA device and TensorRT answer, else ONNX Runtime on the CPU.
+        threads: CPU threads that share one graph; None: the cores this process may use. TensorRT and
+            null have none.
 
     Raises:
-        ConfigError: an unknown backend.
-        BackendUnavailable: its library is not installed.
+        ConfigError: an unknown backend, or no thread at all.
+        BackendUnavailable: its library or its device is not here. Never replaced by another one.
         BackendError: the library refuses the graph.
     """
-    if backend in ("auto", "ort"):
-        from dtgd_edge.runtime.sessions.ort import OrtSession
+    if backend == "auto":
+        from dtgd_edge.runtime.choice import choose_backend
 
-        return OrtSession(bundle)
-    if backend == "null":
-        from dtgd_edge.runtime.sessions.null import NullSession
+        backend = choose_backend(bundle.manifest).backend
+    if backend not in SESSIONS:
+        known = ", ".join(BACKENDS)
+        raise ConfigError(f"backend {backend!r} is not known; expected one of {known}; choose one")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"{threads} threads were asked for; expected 1 or more; correct the number")
+    kind = SESSIONS[backend]
+    session: Session = (
+        session_class(kind)(bundle, threads) if kind.has_threads else session_class(kind)(bundle)
+    )
+    return session
 
-        return NullSession(bundle)
-    raise ConfigError(f"backend {backend!r} is not known; expected one of {', '.join(BACKENDS)}; choose one")
+
+def session_class(kind: SessionType) -> Any:
+    """Import the class of a session.
+
+    Raises:
+        BackendUnavailable: its library is not installed.
+    """
+    module = f"dtgd_edge.runtime.sessions.{kind.module}"
+    try:
+        return getattr(importlib.import_module(module), kind.name)
+    except ModuleNotFoundError as exc:
+        if exc.name != module:
+            raise
+        raise BackendUnavailable(
+            f"this dtgd-edge has no {kind.title} session; expected {module}; update dtgd-edge"
+        ) from exc
 
 
 def spec_of_bundle(bundle: Bundle, backend: str, device: str) -> SessionSpec:
@@ -141,10 +192,14 @@ def check_golden(bundle: Bundle, session: Session) -> float:
     is_within = difference <= bundle.manifest.golden_tolerance
     if not bool(is_within.all()):
         row = int(np.argmin(is_within))
+        backend, chosen_on = session.spec.backend, bundle.manifest.session
+        remedy = "for this kind of machine"
+        if backend != chosen_on:
+            remedy = f"with --session {backend} (its threshold was chosen on {chosen_on}'s scores)"
         raise BackendError(
             f"golden frame {row} scores {score[row]:.5g} on {session.spec.device}; expected "
             f"{golden.score[row]:.5g} within {bundle.manifest.golden_tolerance:.2g}; "
-            "export the bundle again for this kind of machine"
+            f"export the bundle again {remedy}"
         )
     return float(difference.max())
 
@@ -166,3 +221,15 @@ def score_all(session: Session, frames: NDArray[np.uint8]) -> Scores:
         scores, count = session.score(frames[rows]), min(batch, len(frames) - start)
         parts.append(Scores(scores.score[:count], scores.map[:count]))
     return Scores(np.concatenate([p.score for p in parts]), np.concatenate([p.map for p in parts]))
+
+
+def usable_cores() -> int:
+    """Cores of this process: a container or taskset may give it fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def first_line(error: Exception) -> str:
+    """What a foreign error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

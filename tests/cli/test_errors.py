@@ -107,6 +107,8 @@ def test_unknown_recipe_key_names_the_nearest(cli: Cli, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("export", "--precision", "fp12"), ("fp12", "fp32, fp16, int8")),
+        (("export", "--session", "null"), ("'null' cannot judge", "openvino")),
+        (("export", "--plan", "x.plan"), ("--plan", "--triton")),
         (("export",), ("no checkpoint",)),
         (("run", "--camera", 0), ("no bundle",)),
         (("run",), ("no source", "--camera 0")),

@@ -21,8 +21,9 @@ def test_sample_train_export_eval_verify_info_bench_run(
     assert trained.code == 0, trained.err
     assert json.loads(trained.out)["steps"] == 12
 
-    exported = cli("export", "--precision", "fp16")
+    exported = cli("export", "--precision", "fp16", "--triton", "models")
     assert exported.code == 0, exported.err
+    assert Path("models/pictures-fp16/1/model.onnx").is_file() and "for Triton" in exported.out
     assert "(the newest)" in exported.err
     bundle = Path("bundles/pictures-fp16.dtgd")
     assert bundle.is_file()
@@ -37,7 +38,8 @@ def test_sample_train_export_eval_verify_info_bench_run(
     first, second = values.values()
     for name in ("image_auroc", "pixel_auroc", "pixel_ap", "aupro"):
         assert first[name] == pytest.approx(second[name], abs=0.02)
-    timed = cli("bench", "--frames", 5, "--warm-up", 1, "--json")
+    timed = cli("bench", "--frames", 5, "--warm-up", 1, "--threads", 1, "--json")
+    assert "1 thread)" in json.loads(timed.out)["measurements"][0]["device"]
     assert [m["backend"] for m in json.loads(timed.out)["measurements"]] == ["ort", "null"]
     assert json.loads(timed.out)["measurements"][0]["stages_ms"]["score"]["count"] == 5
     ran = cli("run", "--source", "pictures/line.avi", "--json")
@@ -47,10 +49,12 @@ def test_sample_train_export_eval_verify_info_bench_run(
 def test_doctor_says_what_works(cli: Cli) -> None:
     ended = cli("doctor", "--json")
     assert ended.code == 0
-    findings = {f["name"]: f for f in json.loads(ended.out)["findings"]}
+    diagnosis = json.loads(ended.out)
+    findings = {f["name"]: f for f in diagnosis["findings"]}
     assert findings["ONNX Runtime (CPU)"]["is_usable"]
     for found in findings.values():
         assert found["is_usable"] or found["fix"]
+    assert cli("doctor").out.startswith(f"dtgd-edge will run on: {diagnosis['runs_on']}\n")
 
 
 def test_every_command_has_help(cli: Cli) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 _IMPORT_ALL = """
 import importlib, os, pkgutil, sys, warnings
 
-HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "safetensors", "tensorrt", "cv2"}
+HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "safetensors", "openvino", "tensorrt", "cv2"}
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
@@ -46,6 +46,7 @@ def test_everything_but_the_owners_imports_without_heavy_libraries() -> None:
     core = {name for name in owners if not name.startswith(allowed)}
     assert core <= {
         "dtgd_edge.runtime.overlay",
+        "dtgd_edge.runtime.sessions.openvino",
         "dtgd_edge.runtime.sessions.ort",
         "dtgd_edge.runtime.sinks.overlay",
         "dtgd_edge.runtime.sources.capture",
@@ -58,6 +59,6 @@ def test_the_constraints_pin_every_dependency() -> None:
     project = msgspec.toml.decode((ROOT / "pyproject.toml").read_bytes())["project"]
     pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
     wanted = [*project["dependencies"], *project["optional-dependencies"]["train"]]
-    wanted += project["optional-dependencies"]["dev"]
+    wanted += project["optional-dependencies"]["dev"] + project["optional-dependencies"]["openvino"]
     names = {requirement.split(">")[0].strip().lower() for requirement in wanted}
     assert names <= {name.replace("_", "-") for name in pinned}

@@ -1,25 +1,49 @@
 """What every session keeps to, whatever its backend."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
 from dtgd_edge.bundle import Bundle, TensorSpec
-from dtgd_edge.errors import BackendError, ConfigError, ShapeError
-from dtgd_edge.runtime.session import BACKENDS, Session, open_session
+from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError, ShapeError
+from dtgd_edge.runtime.doctor import examine
+from dtgd_edge.runtime.session import BACKENDS, SESSIONS, Session, open_session
 
 FRAMES = np.full((1, 64, 64, 3), 200, np.uint8)
 
 
+FINDINGS = {
+    "ort-cuda": "ONNX Runtime (CUDA)",
+    "ort-tensorrt": "ONNX Runtime (TensorRT)",
+    "openvino": "OpenVINO",
+    "tensorrt": "NVIDIA GPU",
+}
+
+
+examined = functools.cache(examine)
+
+
+def opened(bundle: Bundle, backend: str) -> Session:
+    """Open a session, or skip for the reason that the doctor gives; without one, not opening is a failure."""
+    try:
+        return open_session(bundle, backend)
+    except BackendUnavailable:
+        found = next((f for f in examined() if f.name == FINDINGS.get(backend)), None)
+        if found is None or found.is_usable:
+            raise
+        pytest.skip(f"{found.name}: {found.detail}")
+
+
 @pytest.fixture(params=BACKENDS)
 def session(request: pytest.FixtureRequest, tiny_bundle: Bundle) -> Session:
-    return open_session(tiny_bundle, request.param)
+    return opened(tiny_bundle, request.param)
 
 
 def test_spec_is_the_manifests(session: Session) -> None:
     assert (session.spec.batch, session.spec.size_hw) == (1, (64, 64))
-    assert session.spec.backend in BACKENDS and session.spec.device
+    assert session.spec.backend in SESSIONS and session.spec.device
 
 
 def test_scores_have_the_promised_shapes_and_dtypes(session: Session) -> None:
@@ -69,6 +93,7 @@ def test_closed_is_closed(session: Session) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_input_that_is_no_frame_is_refused(tiny_bundle: Bundle, backend: str) -> None:
+    opened(tiny_bundle, backend).close()
     spec = TensorSpec("frames", "float32", (1, 3, 64, 64))
     bundle = dataclasses.replace(tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, input=spec))
     with pytest.raises(BackendError, match="float32"):
@@ -76,5 +101,5 @@ def test_an_input_that_is_no_frame_is_refused(tiny_bundle: Bundle, backend: str)
 
 
 def test_unknown_backend_names_the_known(tiny_bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match="auto, ort, null"):
+    with pytest.raises(ConfigError, match="auto, ort, ort-cuda, ort-tensorrt, openvino, tensorrt, null"):
         open_session(tiny_bundle, "cuda")

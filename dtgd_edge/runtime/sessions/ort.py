@@ -1,15 +1,26 @@
-"""ONNX Runtime on the CPU. The only file of the runtime that imports onnxruntime."""
+"""ONNX Runtime on the CPU or a GPU. The only file of the runtime that imports onnxruntime."""
 
-import os
+import contextlib
+import io
+import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.bundle import Bundle, TensorSpec
+from dtgd_edge.bundle import Bundle, Manifest, TensorSpec
 from dtgd_edge.errors import BackendError, BackendUnavailable
-from dtgd_edge.runtime.session import Session, SessionSpec, check_frames, spec_of_bundle
+from dtgd_edge.runtime.cuda_driver import cuda_gpus
+from dtgd_edge.runtime.probe import ORT_GPU_INSTALL, provider_fault
+from dtgd_edge.runtime.session import (
+    Session,
+    SessionSpec,
+    check_frames,
+    first_line,
+    spec_of_bundle,
+    usable_cores,
+)
 from dtgd_edge.verdict import Scores
 
 try:
@@ -19,6 +30,9 @@ except ImportError as exc:
         f"ONNX Runtime cannot be imported ({exc}); expected it for the backend 'ort'; "
         "run: python -m pip install onnxruntime"
     ) from exc
+
+_LOG = logging.getLogger(__name__)
+_SUFFIX = "ExecutionProvider"
 
 
 class OrtSession(Session):
@@ -30,34 +44,45 @@ class OrtSession(Session):
 
     Raises:
         BackendError: ONNX Runtime refuses the graph, or the graph is not what the manifest says.
+        BackendUnavailable: the provider that was asked for is not the one that runs.
     """
 
+    BACKEND: ClassVar[str] = "ort"
+    PROVIDER: ClassVar[str] = "CPU"
+
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        threads = threads or _usable_cores()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # errors; they reach the user as exceptions
-        noun = "thread" if threads == 1 else "threads"
-        device = f"CPU (ONNX Runtime {onnxruntime.__version__}, {threads} {noun})"
-        self._spec = spec_of_bundle(bundle, "ort", device)
+        threads = threads or usable_cores()
+        self._spec = spec_of_bundle(bundle, self.BACKEND, self._device(threads))
         self._input_name = bundle.manifest.input.name
         self._output_names = [output.name for output in bundle.manifest.outputs]
+        _require_provider(self.PROVIDER)
         try:
+            # Its own fall-back would go on on the CPU when the GPU fails, even in the middle of a run.
             self._session: Any = onnxruntime.InferenceSession(
-                bundle.graph, options, providers=["CPUExecutionProvider"]
+                bundle.graph,
+                _latency_options(bundle.manifest, threads),
+                providers=self.providers(bundle),
+                enable_fallback=0,
             )
         # ONNX Runtime's error classes share no base of their own.
         except Exception as exc:
             raise BackendError(
                 f"ONNX Runtime {onnxruntime.__version__} refuses the graph of {bundle.manifest.name!r} "
-                f"({_first_line(exc)}); expected one it can run; "
+                f"({first_line(exc)}); expected one it can run; "
                 "export the bundle again or update onnxruntime"
             ) from exc
+        if (found := self._session.get_providers())[0] != f"{self.PROVIDER}{_SUFFIX}":
+            raise _elsewhere(self.PROVIDER, found, "no reason given")
         _check_tensors("input", self._session.get_inputs(), [bundle.manifest.input])
         _check_tensors("output", self._session.get_outputs(), bundle.manifest.outputs)
+
+    def providers(self, bundle: Bundle) -> list[Any]:
+        """What ONNX Runtime is asked for, best first: names, or names with options."""
+        return ["CPUExecutionProvider"]
+
+    def _device(self, threads: int) -> str:
+        noun = "thread" if threads == 1 else "threads"
+        return f"{self.PROVIDER} (ONNX Runtime {onnxruntime.__version__}, {threads} {noun})"
 
     @property
     def spec(self) -> SessionSpec:
@@ -73,7 +98,7 @@ class OrtSession(Session):
             )
         except Exception as exc:
             raise BackendError(
-                f"ONNX Runtime failed while scoring ({_first_line(exc)}); expected scores; "
+                f"ONNX Runtime failed while scoring ({first_line(exc)}); expected scores; "
                 "check the machine's free memory"
             ) from exc
         return Scores(np.array(score, np.float32), np.array(anomaly_map, np.float32))
@@ -82,11 +107,85 @@ class OrtSession(Session):
         self._session = None
 
 
-def _usable_cores() -> int:
-    # A container or taskset may give this process fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+class OrtCudaSession(OrtSession):
+    """The same on an NVIDIA GPU through ONNX Runtime's CUDA provider; never silently on the CPU."""
+
+    BACKEND = "ort-cuda"
+    PROVIDER = "CUDA"
+
+    def providers(self, bundle: Bundle) -> list[Any]:
+        # TensorFloat-32 keeps 10 bits of a float32's 23, and the golden scores would show it.
+        options = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+        return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+
+
+class OrtTensorrtSession(OrtSession):
+    """The same through ONNX Runtime's TensorRT provider, which builds its engine each time it is opened."""
+
+    BACKEND = "ort-tensorrt"
+    PROVIDER = "Tensorrt"
+
+    def providers(self, bundle: Bundle) -> list[Any]:
+        _LOG.warning("ONNX Runtime builds a TensorRT engine now (minutes); backend 'tensorrt' keeps its own")
+        precision = bundle.manifest.precision
+        options = {
+            "trt_fp16_enable": str(precision == "fp16"),
+            "trt_int8_enable": str(precision == "int8"),
+        }
+        return [("TensorrtExecutionProvider", options), "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def _latency_options(manifest: Manifest, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Shapes are fixed: after the first frame every buffer is planned, none is allocated.
+    options.enable_cpu_mem_arena = True
+    options.enable_mem_pattern = True
+    # Numbers next to zero cost a hundred times the others on x86 and mean nothing here.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if manifest.placement == "tensorrt":
+        # Fusing these Q/DQ nodes would quantise the biases too, which TensorRT does not do.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.log_severity_level = 3  # errors; they reach the user as exceptions
+    return options
+
+
+def _preload_cuda() -> None:
+    """Let ONNX Runtime find the CUDA libraries that came as Python packages."""
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints; what is missing is said below
+            onnxruntime.preload_dlls()
+
+
+def _require_provider(provider: str) -> None:
+    """Refuse a GPU provider that cannot run: ONNX Runtime itself would take the CPU without an error."""
+    built = onnxruntime.get_available_providers()
+    if f"{provider}{_SUFFIX}" not in built:
+        raise BackendUnavailable(
+            f"this ONNX Runtime {onnxruntime.__version__} was built with {_names(built)}; "
+            f"expected {provider}; run: {ORT_GPU_INSTALL}"
+        )
+    if provider == "CPU":
+        return
+    cuda_gpus()
+    _preload_cuda()
+    if fault := provider_fault(provider.lower()):
+        raise _elsewhere(provider, ["CPUExecutionProvider"], fault)
+
+
+def _elsewhere(provider: str, found: Sequence[str], reason: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"ONNX Runtime {onnxruntime.__version__} would run on {_names(found)} ({reason}); "
+        f"expected {provider}; "
+        "install what is missing (dtgd-edge doctor says what), or use --backend ort"
+    )
+
+
+def _names(providers: Sequence[str]) -> str:
+    return ", ".join(name.removesuffix(_SUFFIX) for name in providers)
 
 
 def _check_tensors(role: str, found: Sequence[Any], expected: Sequence[TensorSpec]) -> None:
@@ -106,7 +205,3 @@ def _readable(tensors: Sequence[tuple[str, str, tuple[Any, ...]]]) -> str:
 
 
 _ORT_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
