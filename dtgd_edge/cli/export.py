@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dtgd_edge.cli.build import build_shown, print_built, require_builder
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.workspace import newest_checkpoint
@@ -22,6 +23,9 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")
     ] = None,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Build its TensorRT engine too; see dtgd-edge build.")
+    ] = False,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
@@ -31,14 +35,26 @@ def export(
         from dtgd_edge.train.checkpoint import Checkpoint
 
     wanted = known_precision(precision)
+    if engine:
+        require_builder()
     if checkpoint is None:
         checkpoint = newest_checkpoint(workspace)
         say(f"checkpoint: {checkpoint} (the newest)")
     exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace)
+    built = engine_shown(exported) if engine else None
     if as_json:
-        print_json(export_record(exported))
+        print_json({**export_record(exported), **({"plan": built} if built else {})})
         return
     print_exported(exported)
+    if built:
+        print_built(built)
+
+
+def engine_shown(exported: "Exported") -> dict[str, Any]:
+    """Build the exported bundle's engine for this machine, with progress on stderr."""
+    from dtgd_edge.runtime.trt.build import BuildOptions
+
+    return build_shown(exported.bundle, BuildOptions())
 
 
 def export_record(exported: "Exported") -> dict[str, Any]:
