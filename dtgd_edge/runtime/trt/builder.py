@@ -191,7 +191,7 @@ def _parser_errors(parser: Any, log: TrtLog) -> str:
 
 
 def _advice(log: TrtLog, request: BuildRequest) -> str:
-    if "memory" in log.reason().lower():
+    if any(word in log.reason().lower() for word in ("memory", "workspace")):
         if request.memory_limit_mib is not None:
             return f"raise --memory-limit-mib above {request.memory_limit_mib}"
         return "close what else uses memory"

@@ -32,7 +32,13 @@ class Engine:
     ) -> None:
         self._library = library
         self._log = TrtLog(library.module)
-        self._runtime: Any = library.module.Runtime(self._log.logger)
+        try:
+            self._runtime: Any = library.module.Runtime(self._log.logger)
+        except (TypeError, RuntimeError) as exc:  # pybind's words for a factory that returned nothing
+            raise BackendError(
+                f"{library.title} cannot start: {self._log.reason()}; expected a GPU it supports; "
+                "run dtgd-edge doctor"
+            ) from exc
         self._engine: Any = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             raise PlanMismatch(
