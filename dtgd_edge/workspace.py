@@ -1,5 +1,6 @@
-"""Where checkpoints and bundles of a workspace lie, and which is the newest."""
+"""Where checkpoints and bundles of a workspace lie, which is the newest, and where the cache is."""
 
+import os
 from pathlib import Path
 
 from dtgd_edge.bundle import SUFFIX
@@ -8,6 +9,7 @@ from dtgd_edge.errors import BundleError, DataError
 RUNS = "runs"
 BUNDLES = "bundles"
 CHECKPOINT = "checkpoint.json"
+CACHE_VARIABLE = "DTGD_EDGE_CACHE"
 
 
 def newest_checkpoint(workspace: Path) -> Path:
@@ -43,3 +45,8 @@ def newest_bundle(workspace: Path) -> Path:
             "export first, or name it with --bundle"
         )
     return max(found, key=lambda p: p.stat().st_mtime_ns)
+
+
+def cache_folder() -> Path:
+    """Where downloads and plans are kept: $DTGD_EDGE_CACHE, or ~/.cache/dtgd-edge."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "dtgd-edge")

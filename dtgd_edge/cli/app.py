@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from dtgd_edge.cli import bench, demo, doctor, evaluate, export, info, run, sample, train, verify
+from dtgd_edge.cli import bench, build, demo, doctor, evaluate, export, info, run, sample, train, verify
 from dtgd_edge.cli.console import ERR, exit_with
 from dtgd_edge.errors import DtgdError
 
@@ -20,6 +20,7 @@ app.command()(demo.demo)
 app.command()(sample.sample)
 app.command()(train.train)
 app.command()(export.export)
+app.command()(build.build)
 app.command("eval")(evaluate.evaluate)
 app.command()(run.run)
 app.command()(verify.verify)

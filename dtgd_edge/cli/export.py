@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dtgd_edge.cli.build import build_shown, print_built, require_builder
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import ConfigError
@@ -32,6 +33,9 @@ def export(
     plan: Annotated[
         Path | None, typer.Option(help="A TensorRT plan of this bundle, for the model repository.")
     ] = None,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Build its TensorRT engine too; see dtgd-edge build.")
+    ] = False,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
@@ -44,18 +48,32 @@ def export(
     wanted, judged_on = known_precision(precision), judging_session(session)
     if plan is not None and triton is None:
         raise ConfigError("--plan was given without --triton; expected a model repository to put it in")
+    if engine:
+        require_builder()
     if checkpoint is None:
         checkpoint = newest_checkpoint(workspace)
         say(f"checkpoint: {checkpoint} (the newest)")
     exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace, judged_on)
+    built = engine_shown(exported) if engine else None
     served = [] if triton is None else write_repository(exported.bundle, triton, plan)
     if as_json:
-        models = {} if triton is None else {"triton": [str(path) for path in served]}
-        print_json({**export_record(exported), **models})
+        document = export_record(exported)
+        document |= {"plan": built} if built else {}
+        document |= {"triton": [str(path) for path in served]} if served else {}
+        print_json(document)
         return
     print_exported(exported)
+    if built:
+        print_built(built)
     for path in served:
         OUT.print(f"{path}  for Triton", markup=False)
+
+
+def engine_shown(exported: "Exported") -> dict[str, Any]:
+    """Build the exported bundle's engine for this machine, with progress on stderr."""
+    from dtgd_edge.runtime.trt.build import BuildOptions
+
+    return build_shown(exported.bundle, BuildOptions())
 
 
 def export_record(exported: "Exported") -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train.backbones import ResNet, backbone_name_from_weights, backbone_spec
 from dtgd_edge.train.networks import LEVELS
 from dtgd_edge.train.recipe import TeacherRecipe
+from dtgd_edge.workspace import cache_folder
 
 SHIPPED = "resnet18_half_generated.safetensors"
-CACHE_VARIABLE = "DTGD_EDGE_CACHE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +157,6 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
     if not path.is_file():
         _download(published, path)
     return weights_from_file(path)
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $DTGD_EDGE_CACHE, or ~/.cache/dtgd-edge."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "dtgd-edge")
 
 
 def _download(published: ImageNetFile, path: Path) -> None:

@@ -19,7 +19,8 @@ from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train import teacher as teacher_module
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.recipe import TeacherRecipe
-from dtgd_edge.train.teacher import IMAGENET, ImageNetFile, cache_folder, load_teacher, shipped_weights
+from dtgd_edge.train.teacher import IMAGENET, ImageNetFile, load_teacher, shipped_weights
+from dtgd_edge.workspace import cache_folder
 
 
 def _state(name: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

@@ -1,0 +1,199 @@
+"""CUDA's bindings without a GPU: the probe, the translation of errors, the order of freeing."""
+
+import importlib
+import sys
+from enum import IntEnum
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
+from dtgd_edge.runtime import cuda
+from dtgd_edge.runtime.cuda import driver_fault, gpu_here, open_cuda
+
+NO_GPU = pytest.mark.skipif(not driver_fault(), reason="a GPU answers here")
+
+
+@NO_GPU
+def test_without_a_driver_it_says_so_in_one_sentence() -> None:
+    assert gpu_here() == (None, None)
+    with pytest.raises(BackendUnavailable, match=r"no NVIDIA GPU answers on this machine \(libcuda"):
+        open_cuda()
+
+
+def test_unknown_binding() -> None:
+    with pytest.raises(ConfigError, match="cuda-python, pycuda"):
+        open_cuda("cupy")
+
+
+class Library:
+    """Stands in for libcuda."""
+
+    def __init__(self, init: int = 0, count: int = 1) -> None:
+        self.init, self.count = init, count
+
+    def cuInit(self, flags: int) -> int:
+        return self.init
+
+    def cuDeviceGetCount(self, pointer: Any) -> int:
+        pointer._obj.value = self.count
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("library", "words"),
+    [(Library(init=100), "CUDA error 100"), (Library(count=0), "no GPU"), (object(), "not"), (Library(), "")],
+)
+def test_the_probe_never_crashes(monkeypatch: pytest.MonkeyPatch, library: object, words: str) -> None:
+    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: library)
+    assert words in driver_fault() and bool(driver_fault()) is bool(words)
+
+
+def test_without_a_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> Any:
+        raise ImportError("No module named 'cuda'")
+
+    monkeypatch.setattr(cuda, "driver_fault", lambda: "")
+    monkeypatch.setattr(cuda, "_open_cuda_python", missing)
+    monkeypatch.setattr(cuda, "_open_pycuda", missing)
+    with pytest.raises(BackendUnavailable, match="pip install cuda-bindings"):
+        open_cuda()
+
+
+# ------------------------------------------------------------------------------- cuda-python
+
+
+class Fault(IntEnum):
+    cudaSuccess = 0
+    cudaErrorMemoryAllocation = 2
+    cudaErrorStreamCaptureInvalidated = 901
+
+
+class FakeRuntime(ModuleType):
+    """Answers as cuda.bindings.runtime does: (error, *results)."""
+
+    def __init__(self) -> None:
+        super().__init__("cuda.bindings.runtime")
+        self.called: list[str] = []
+        self.faults: dict[str, Fault] = {}
+        self.kept: list[np.ndarray] = []
+        self.cudaStreamNonBlocking, self.cudaHostAllocMapped, self.cudaHostAllocDefault = 1, 2, 0
+        self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+        self.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("cuda"):
+            raise AttributeError(name)
+
+        def call(*arguments: Any) -> tuple[Any, ...]:
+            if name == "cudaGetErrorName":
+                return Fault.cudaSuccess, Fault(arguments[0]).name.encode()
+            if name == "cudaGetErrorString":
+                return Fault.cudaSuccess, b"in words"
+            self.called.append(name)
+            fault = self.faults.get(name, Fault.cudaSuccess)
+            return (fault, *self.results(name, arguments))
+
+        return call
+
+    def results(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        if name == "cudaHostAlloc":
+            self.kept.append(np.zeros(arguments[0], np.uint8))
+            return (self.kept[-1].ctypes.data,)
+        if name == "cudaGetDeviceProperties":
+            properties = {
+                "name": b"Orin\0\0",
+                "major": 8,
+                "minor": 7,
+                "totalGlobalMem": 8 << 30,
+                "integrated": 1,
+            }
+            return (SimpleNamespace(**properties),)
+        counted = {"cudaMemGetInfo": (3 << 30, 8 << 30), "cudaEventElapsedTime": (1.5,)}
+        silent = ("Free", "Destroy", "Set", "Memcpy", "Synchronize", "Record", "Begin", "Launch", "GetLast")
+        if name in counted:
+            return counted[name]
+        return () if any(word in name for word in silent) else (4096,)
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    fake = FakeRuntime()
+    package, bindings = ModuleType("cuda"), ModuleType("cuda.bindings")
+    bindings.runtime = fake  # type: ignore[attr-defined]
+    for name, module in (("cuda", package), ("cuda.bindings", bindings), ("cuda.bindings.runtime", fake)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "dtgd_edge.runtime.cudas.cuda_python", raising=False)
+    monkeypatch.setattr(cuda, "driver_fault", lambda: "")
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_fake() -> Any:
+    yield
+    sys.modules.pop("dtgd_edge.runtime.cudas.cuda_python", None)
+
+
+def test_cuda_python_opens_uses_and_frees(runtime: FakeRuntime) -> None:
+    device = open_cuda()
+    assert device.binding == "cuda-python" and device.stream == 4096
+    assert (device.gpu.name, device.gpu.capability, device.gpu.is_integrated) == ("Orin", "8.7", True)
+    assert (device.gpu.total_mib, device.free_mib()) == (8192, 3072)
+    host = device.host_buffer(16, is_mapped=True)
+    assert host.array.shape == (16,) and host.array.dtype == np.uint8 and host.device_address == 4096
+    host.array[:] = 7
+    assert (runtime.kept[0] == 7).all(), "the array is the page-locked memory itself"
+    address = device.device_buffer(16)
+    device.copy_in(address, host)
+    device.copy_out(host, address)
+    first, second = device.event(), device.event()
+    device.record(first)
+    device.synchronise()
+    assert device.elapsed_ms(first, second) == 1.5
+    graph = device.capture(lambda: device.copy_in(address, host))
+    device.launch(graph)
+    runtime.called.clear()
+    device.close()
+    device.close()
+    assert runtime.called == [
+        "cudaSetDevice",
+        "cudaGraphExecDestroy",
+        "cudaEventDestroy",
+        "cudaEventDestroy",
+        "cudaFree",
+        "cudaFreeHost",
+        "cudaStreamDestroy",
+    ]
+
+
+def test_cuda_python_translates_errors(runtime: FakeRuntime) -> None:
+    device = open_cuda()
+    runtime.faults["cudaMalloc"] = Fault.cudaErrorMemoryAllocation
+    with pytest.raises(BackendError, match=r"cudaMalloc failed with cudaErrorMemoryAllocation \(in words\)"):
+        device.device_buffer(1)
+
+
+@pytest.mark.parametrize("name", ["cudaStreamEndCapture", "cudaGraphInstantiate", "cudaMemcpyAsync"])
+def test_a_failed_capture_is_none_and_leaves_capture_mode(runtime: FakeRuntime, name: str) -> None:
+    device = open_cuda()
+    host = device.host_buffer(16)
+    runtime.faults[name] = Fault.cudaErrorStreamCaptureInvalidated
+    assert device.capture(lambda: device.copy_in(4096, host)) is None
+    assert "cudaStreamEndCapture" in runtime.called and "cudaGetLastError" in runtime.called
+
+
+def test_the_installed_cuda_python_has_the_names() -> None:
+    pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    module = importlib.import_module("dtgd_edge.runtime.cudas.cuda_python")
+    source = module.__spec__.loader.get_source(module.__name__)  # type: ignore[union-attr]
+    names = {word.strip("\"'") for word in source.replace("(", " ").replace(",", " ").split()}
+    calls = {name for name in names if name.startswith("cuda") and name[4:5].isupper() and name.isalnum()}
+    calls -= {name for name in calls if name.startswith("cudaError")}
+    assert len(calls) > 15
+    for name in calls:
+        assert hasattr(module.runtime, name), name
+    if driver_fault():
+        with pytest.raises(BackendError, match=r"cudaErrorInsufficientDriver|cudaErrorNoDevice"):
+            module.CudaPython()
