@@ -6,19 +6,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.cli.train import read_pictures
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.workspace import newest_checkpoint
 
 if TYPE_CHECKING:
     from dtgd_edge.bundle import ParityRecord
-    from dtgd_edge.export.pipeline import Exported
+    from dtgd_edge.export.pipeline import Exported, Exporter
+
+AUTO = "auto"
 
 
 def export(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="A checkpoint folder; default: the newest.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8 or auto (the fastest here).")] = "fp32",
+    target: Annotated[
+        str, typer.Option(help="What INT8 is made for: auto, cpu, tensorrt or a file; see export/targets.")
+    ] = "auto",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Pictures for INT8; default: those kept with the checkpoint.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="A data set with test pictures: metrics are compared on them too.")
+    ] = None,
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Fine-tune the student for INT8 if it loses verdicts without.")
+    ] = False,
+    qat_steps: Annotated[int, typer.Option(min=1, max=500, help="Steps of --qat.")] = 100,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="With auto: keep the slower bundles too.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")
     ] = None,
@@ -28,17 +47,54 @@ def export(
     """Turn a checkpoint into a bundle, with proof that its verdicts are the trained model's."""
     with train_extra("export"):
         from dtgd_edge.export.pipeline import Exporter, known_precision
+        from dtgd_edge.export.target import target_from_name
         from dtgd_edge.train.checkpoint import Checkpoint
 
-    wanted = known_precision(precision)
+    wanted = None if precision == AUTO else known_precision(precision)
+    made_for = target_from_name(target)
     if checkpoint is None:
         checkpoint = newest_checkpoint(workspace)
         say(f"checkpoint: {checkpoint} (the newest)")
-    exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace)
+    if wanted in (None, "int8"):
+        say(f"INT8 for: {made_for.placement}, the rest in {made_for.rest}")
+    pictures = read_pictures(test).test if test else ()
+    exporter = Exporter(
+        Checkpoint.open(checkpoint), say, made_for, calibration, pictures, qat_steps if qat else 0
+    )
+    if wanted is None:
+        _export_fastest(exporter, out, workspace, keep_all, as_json)
+        return
+    exported = exporter.export(wanted, out, workspace)
     if as_json:
         print_json(export_record(exported))
         return
     print_exported(exported)
+
+
+def _export_fastest(
+    exporter: "Exporter", out: Path | None, workspace: Path, keep_all: bool, as_json: bool
+) -> None:
+    """Export all precisions, say why each was kept or not, and print the one to run."""
+    from dtgd_edge.export.auto import export_fastest
+
+    contenders = export_fastest(exporter, out, workspace, keep_all)
+    for contender in contenders:
+        say(contender.reason)
+    kept = next(c.exported for c in contenders if c.is_kept)
+    assert kept is not None
+    if as_json:
+        compared = [
+            {
+                "precision": c.precision,
+                "reason": c.reason,
+                "ms": None if c.times_ms is None else c.times_ms.record(),
+                "bundle": None if c.exported is None else str(c.exported.path),
+            }
+            for c in contenders
+        ]
+        print_json({**export_record(kept), "compared": compared})
+        return
+    print_exported(kept)
 
 
 def export_record(exported: "Exported") -> dict[str, Any]:
@@ -51,15 +107,27 @@ def print_exported(exported: "Exported") -> None:
     manifest = exported.bundle.manifest
     mib = exported.path.stat().st_size / 2**20
     OUT.print(f"{exported.path}  {mib:.1f} MiB  threshold {manifest.threshold.value:.4f}", markup=False)
+    if manifest.float_modules:
+        OUT.print(f"  kept in float: {', '.join(manifest.float_modules)}", markup=False)
     for record in manifest.parity:
         OUT.print(f"  {parity_line(record)}", markup=False)
 
 
 def parity_line(record: "ParityRecord") -> str:
     """One line of a parity record."""
-    return (
+    line = (
         f"{record.session} against {record.reference}: {record.flips} of {record.frames} verdicts flip, "
         f"rank correlation {record.rank_correlation:.5f}, "
         f"largest difference score {record.score_difference:.2g} "
         f"map {record.map_difference:.2g}"
     )
+    if record.metrics is None:
+        return line
+    m = record.metrics
+    return f"{line}, {_change('image AUROC', m.reference_image_auroc, m.image_auroc)}, " + _change(
+        "AUPRO", m.reference_aupro, m.aupro
+    )
+
+
+def _change(name: str, before: float | None, after: float | None) -> str:
+    return f"{name} -" if before is None or after is None else f"{name} {before:.4f} to {after:.4f}"
