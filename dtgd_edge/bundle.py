@@ -9,9 +9,9 @@ import io
 import math
 import struct
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +20,31 @@ from numpy.typing import NDArray
 from dtgd_edge.atomic import written_whole
 from dtgd_edge.config import mapping_from_record, record_from_mapping
 from dtgd_edge.errors import BundleError, ConfigError, DigestError, SchemaVersionError
-from dtgd_edge.geometry import Geometry
+from dtgd_edge.manifest import (
+    Manifest,
+    MetricParity,
+    ParityRecord,
+    Placement,
+    Precision,
+    Provenance,
+    TensorSpec,
+    Threshold,
+)
+
+__all__ = [
+    "SCHEMA",
+    "SUFFIX",
+    "Bundle",
+    "Golden",
+    "Manifest",
+    "MetricParity",
+    "ParityRecord",
+    "Placement",
+    "Precision",
+    "Provenance",
+    "TensorSpec",
+    "Threshold",
+]
 
 SCHEMA = 1
 SUFFIX = ".dtgd"
@@ -29,121 +53,6 @@ MANIFEST_LIMIT_BYTES = 1 << 20
 FILE_LIMIT_BYTES = 4 << 30  # an ONNX graph ends at 2 GiB
 _SEAL = b"sha256:"
 _SEAL_BYTES = len(_SEAL) + 64
-
-Precision = Literal["fp32", "fp16", "int8"]
-Placement = Literal["float", "tensorrt", "cpu"]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """Name, dtype and fixed shape of a graph's input or output."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """The score above which a part is NG, and where it comes from.
-
-    Attributes:
-        value: the threshold.
-        rule: how it was chosen, in words.
-        normals: number of held-out normal frames it was chosen from.
-    """
-
-    value: float
-    rule: str
-    normals: int
-
-
-@dataclass(frozen=True, slots=True)
-class ParityRecord:
-    """How far a converted graph's verdicts are from the trained graph's, on the same frames.
-
-    Attributes:
-        session: what scored the frames, for instance "ONNX Runtime CPU".
-        reference: what it was compared with.
-        frames: number of frames.
-        flips: verdicts that differ, each graph judged at its own threshold.
-        smallest_margin: smallest distance of a score to the threshold, in units of the threshold.
-        rank_correlation: Spearman's, of the scores.
-        score_difference: largest absolute difference of two scores.
-        map_difference: largest absolute difference of two map pixels.
-        non_finite: scores or map pixels that are NaN or infinite.
-        flip_limit: share of flips above which export refuses.
-    """
-
-    session: str
-    reference: str
-    frames: int
-    flips: int
-    smallest_margin: float
-    rank_correlation: float
-    score_difference: float
-    map_difference: float
-    non_finite: int
-    flip_limit: float
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a bundle comes from.
-
-    Attributes:
-        checkpoint_sha256: digest of the checkpoint's weights.
-        data: the folder it was trained on, as it was given.
-        steps: training steps.
-        teacher: name of the teacher's weights.
-        created: UTC, ISO 8601.
-        versions: library versions at export.
-    """
-
-    checkpoint_sha256: str
-    data: str
-    steps: int
-    teacher: str
-    created: str
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Everything about a bundle that is not an array.
-
-    Attributes:
-        schema: version of this record.
-        name: what the bundle inspects.
-        precision: arithmetic inside the graph.
-        placement: where its Q/DQ nodes sit; "float" without any.
-        graph_sha256: digest of graph.onnx.
-        input: uint8 [N, H, W, 3] frames, RGB.
-        outputs: score float32 [N], map float32 [N, H, W].
-        geometry: how a frame becomes the input.
-        threshold: the threshold of this graph in this precision.
-        parity: proof that the verdicts are the trained model's, one record per kind of session.
-        golden_tolerance: largest allowed difference of a golden score, in score units.
-        frame_size_hw: size of all training frames; None when they differed.
-        provenance: where it comes from.
-        session: the backend on whose scores the threshold was chosen. Others may run the bundle as far
-            as they agree on the golden frames.
-    """
-
-    schema: int
-    name: str
-    precision: Precision
-    placement: Placement
-    graph_sha256: str
-    input: TensorSpec
-    outputs: tuple[TensorSpec, TensorSpec]
-    geometry: Geometry
-    threshold: Threshold
-    parity: tuple[ParityRecord, ...]
-    golden_tolerance: float
-    frame_size_hw: tuple[int, int] | None
-    provenance: Provenance
-    session: str = "ort"  # what every bundle was judged by before there was a choice
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,23 +7,39 @@ import typer
 
 from dtgd_edge.cli.build import build_shown, print_built, require_builder
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.cli.train import read_pictures
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.workspace import newest_checkpoint
 
 if TYPE_CHECKING:
     from dtgd_edge.bundle import ParityRecord
-    from dtgd_edge.export.pipeline import Exported
+    from dtgd_edge.export.pipeline import Exported, Exporter
+
+AUTO = "auto"
 
 
 def export(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="A checkpoint folder; default: the newest.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
-    out: Annotated[
-        Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8 or auto (the fastest here).")] = "fp32",
+    target: Annotated[
+        str, typer.Option(help="What INT8 is made for: auto, cpu, tensorrt or a file; see export/targets.")
+    ] = "auto",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Pictures for INT8; default: those kept with the checkpoint.")
     ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="A data set with test pictures: metrics are compared on them too.")
+    ] = None,
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Fine-tune the student for INT8 if it loses verdicts without.")
+    ] = False,
+    qat_steps: Annotated[int, typer.Option(min=1, max=500, help="Steps of --qat.")] = 100,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="With auto: keep the slower bundles too.")
+    ] = False,
     session: Annotated[
         str, typer.Option(help="Backend that will run it: threshold and parity are its own.")
     ] = "ort",
@@ -36,44 +52,75 @@ def export(
     engine: Annotated[
         bool, typer.Option("--engine", help="Build its TensorRT engine too; see dtgd-edge build.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle; default: bundles/<name>-<precision>.dtgd.")
+    ] = None,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
     """Turn a checkpoint into a bundle, with proof that its verdicts are the trained model's."""
     with train_extra("export"):
-        from dtgd_edge.export.pipeline import Exporter, judging_session, known_precision
+        from dtgd_edge.export.pipeline import Exporter, known_precision
+        from dtgd_edge.export.target import target_from_name
         from dtgd_edge.export.triton import write_repository
         from dtgd_edge.train.checkpoint import Checkpoint
+    from dtgd_edge.runtime.trt.build import BuildOptions
 
-    wanted, judged_on = known_precision(precision), judging_session(session)
     if plan is not None and triton is None:
         raise ConfigError("--plan was given without --triton; expected a model repository to put it in")
     if engine:
         require_builder()
+    wanted = None if precision == AUTO else known_precision(precision)
+    made_for = target_from_name(target)
     if checkpoint is None:
         checkpoint = newest_checkpoint(workspace)
         say(f"checkpoint: {checkpoint} (the newest)")
-    exported = Exporter(Checkpoint.open(checkpoint), say).export(wanted, out, workspace, judged_on)
-    built = engine_shown(exported) if engine else None
-    served = [] if triton is None else write_repository(exported.bundle, triton, plan)
+    if wanted in (None, "int8"):
+        say(f"INT8 for: {made_for.placement}, the rest in {made_for.rest}")
+    pictures = read_pictures(test).test if test else ()
+    exporter = Exporter(
+        Checkpoint.open(checkpoint), say, made_for, calibration, pictures, qat_steps if qat else 0, session
+    )
+    document: dict[str, Any] = {}
+    if wanted is None:
+        exported, document["compared"] = export_fastest_shown(exporter, out, workspace, keep_all)
+    else:
+        exported = exporter.export(wanted, out, workspace)
+    document = {**export_record(exported), **document}
+    if engine:
+        document["plan"] = build_shown(exported.bundle, BuildOptions())
+    if triton is not None:
+        document["triton"] = [str(path) for path in write_repository(exported.bundle, triton, plan)]
     if as_json:
-        document = export_record(exported)
-        document |= {"plan": built} if built else {}
-        document |= {"triton": [str(path) for path in served]} if served else {}
         print_json(document)
         return
     print_exported(exported)
-    if built:
-        print_built(built)
-    for path in served:
+    if engine:
+        print_built(document["plan"])
+    for path in document.get("triton", ()):
         OUT.print(f"{path}  for Triton", markup=False)
 
 
-def engine_shown(exported: "Exported") -> dict[str, Any]:
-    """Build the exported bundle's engine for this machine, with progress on stderr."""
-    from dtgd_edge.runtime.trt.build import BuildOptions
+def export_fastest_shown(
+    exporter: "Exporter", out: Path | None, workspace: Path, keep_all: bool
+) -> "tuple[Exported, list[dict[str, Any]]]":
+    """Export all precisions, say why each was kept or not; returns the one to run and all reasons."""
+    from dtgd_edge.export.auto import export_fastest
 
-    return build_shown(exported.bundle, BuildOptions())
+    contenders = export_fastest(exporter, out, workspace, keep_all)
+    for contender in contenders:
+        say(contender.reason)
+    kept = next(c.exported for c in contenders if c.is_kept)
+    assert kept is not None
+    return kept, [
+        {
+            "precision": c.precision,
+            "reason": c.reason,
+            "ms": None if c.times_ms is None else c.times_ms.record(),
+            "bundle": None if c.exported is None else str(c.exported.path),
+        }
+        for c in contenders
+    ]
 
 
 def export_record(exported: "Exported") -> dict[str, Any]:
@@ -86,15 +133,27 @@ def print_exported(exported: "Exported") -> None:
     manifest = exported.bundle.manifest
     mib = exported.path.stat().st_size / 2**20
     OUT.print(f"{exported.path}  {mib:.1f} MiB  threshold {manifest.threshold.value:.4f}", markup=False)
+    if manifest.float_modules:
+        OUT.print(f"  kept in float: {', '.join(manifest.float_modules)}", markup=False)
     for record in manifest.parity:
         OUT.print(f"  {parity_line(record)}", markup=False)
 
 
 def parity_line(record: "ParityRecord") -> str:
     """One line of a parity record."""
-    return (
+    line = (
         f"{record.session} against {record.reference}: {record.flips} of {record.frames} verdicts flip, "
         f"rank correlation {record.rank_correlation:.5f}, "
         f"largest difference score {record.score_difference:.2g} "
         f"map {record.map_difference:.2g}"
     )
+    if record.metrics is None:
+        return line
+    m = record.metrics
+    return f"{line}, {_change('image AUROC', m.reference_image_auroc, m.image_auroc)}, " + _change(
+        "AUPRO", m.reference_aupro, m.aupro
+    )
+
+
+def _change(name: str, before: float | None, after: float | None) -> str:
+    return f"{name} -" if before is None or after is None else f"{name} {before:.4f} to {after:.4f}"

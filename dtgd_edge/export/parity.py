@@ -3,9 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.bundle import ParityRecord
+from dtgd_edge.bundle import MetricParity, ParityRecord
 from dtgd_edge.errors import ParityError
+from dtgd_edge.export.target import LimitsTarget
+from dtgd_edge.train.metrics import Metrics
 from dtgd_edge.verdict import Scores
+
+# With fewer frames than 1 / limit the limit would allow no flip at all, and a part that lies on the threshold
+# flips by any rounding, float32's on another processor included. So one flip is allowed, but only
+# where it is one in fifty at most: a smaller set could hide a graph that loses every tenth part.
+ONE_FLIP_FRAMES = 50
 
 
 def compare(
@@ -15,6 +22,8 @@ def compare(
     reference: Scores,
     reference_threshold: float,
     flip_limit: float,
+    stress: Scores | None = None,
+    metrics: MetricParity | None = None,
 ) -> ParityRecord:
     """Compare two graphs' answers to the same frames, each judged at its own threshold.
 
@@ -25,6 +34,8 @@ def compare(
         reference: of the trained graph, in float32 PyTorch.
         reference_threshold: its threshold.
         flip_limit: allowed share of differing verdicts.
+        stress: the converted graph's answers to `stress_frames`, which must be finite and no more.
+        metrics: what both reach on test pictures.
     """
     finite = np.isfinite(candidate.score)
     is_ng = candidate.score > candidate_threshold
@@ -40,8 +51,23 @@ def compare(
         rank_correlation=_finite(rank_correlation(candidate.score, reference.score)),
         score_difference=_finite(np.abs(candidate.score - reference.score).max()),
         map_difference=_finite(np.abs(candidate.map - reference.map).max()),
-        non_finite=int((~finite).sum() + (~np.isfinite(candidate.map)).sum()),
+        non_finite=non_finite(candidate) + (0 if stress is None else non_finite(stress)),
         flip_limit=flip_limit,
+        stress_frames=0 if stress is None else len(stress.score),
+        metrics=metrics,
+    )
+
+
+def compare_metrics(candidate: Metrics, reference: Metrics, limits: LimitsTarget) -> MetricParity:
+    """Put two graphs' measures on the same test pictures side by side."""
+    return MetricParity(
+        pictures=reference.pictures,
+        image_auroc=candidate.image_auroc,
+        reference_image_auroc=reference.image_auroc,
+        image_auroc_limit=limits.image_auroc_points,
+        aupro=candidate.aupro,
+        reference_aupro=reference.aupro,
+        aupro_limit=limits.aupro_points,
     )
 
 
@@ -49,20 +75,76 @@ def require(record: ParityRecord) -> None:
     """Refuse a graph whose verdicts are not the trained one's.
 
     Raises:
-        ParityError: more flips than allowed, or NaN or infinite values.
+        ParityError: see `refusal`.
     """
+    if (reason := refusal(record)) is not None:
+        raise ParityError(reason)
+
+
+def refusal(record: ParityRecord) -> str | None:
+    """Say in one sentence why a graph must not ship; None: it may."""
     if record.non_finite:
-        raise ParityError(
+        return (
             f"{record.session}: {record.non_finite} scores or map pixels are NaN or infinite on "
-            f"{record.frames} frames; expected none; export with --precision fp32"
+            f"{record.frames} frames and {record.stress_frames} stress frames; expected none; "
+            "export with --precision fp32"
         )
-    allowed = int(record.flip_limit * record.frames)
+    allowed = flips_allowed(record.flip_limit, record.frames)
     if record.flips > allowed:
-        raise ParityError(
+        return (
             f"{record.session}: {record.flips} of {record.frames} verdicts differ from {record.reference} "
             f"(smallest margin to the threshold {record.smallest_margin:.2%}); expected at most {allowed}; "
             "train longer or with more good pictures, or export with a higher precision"
         )
+    return None if record.metrics is None else _lost_points(record.session, record.metrics)
+
+
+def flips_allowed(limit: float, frames: int) -> int:
+    """How many verdicts may differ; see ONE_FLIP_FRAMES."""
+    allowed = int(limit * frames)
+    return max(allowed, 1) if limit > 0 and frames >= ONE_FLIP_FRAMES else allowed
+
+
+def points_lost(value: float | None, reference: float | None) -> float:
+    """By how many points of 100 a measure fell; 0 where there is none to compare."""
+    return 0.0 if value is None or reference is None else 100 * (reference - value)
+
+
+def _lost_points(session: str, metrics: MetricParity) -> str | None:
+    for name, value, reference, limit in (
+        ("image AUROC", metrics.image_auroc, metrics.reference_image_auroc, metrics.image_auroc_limit),
+        ("AUPRO", metrics.aupro, metrics.reference_aupro, metrics.aupro_limit),
+    ):
+        if (lost := points_lost(value, reference)) > limit + 1e-9:
+            return (
+                f"{session}: {name} falls by {lost:.2f} points on {metrics.pictures} test pictures; "
+                f"expected at most {limit:g}; export with a higher precision"
+            )
+    return None
+
+
+def stress_frames(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Frames that no camera should give and some will: black, white, noise, a saturated checkerboard.
+
+    Returns:
+        uint8 [4, H, W, 3].
+    """
+    height, width = size_hw
+    shape = (height, width, 3)
+    cells = (np.arange(height)[:, None] // 8 + np.arange(width)[None] // 8) % 2
+    return np.stack(
+        [
+            np.zeros(shape, np.uint8),
+            np.full(shape, 255, np.uint8),
+            np.random.default_rng(0).integers(0, 256, shape, np.uint8),
+            np.repeat((255 * cells).astype(np.uint8)[..., None], 3, axis=2),
+        ]
+    )
+
+
+def non_finite(scores: Scores) -> int:
+    """Number of scores and map pixels that are NaN or infinite."""
+    return int((~np.isfinite(scores.score)).sum() + (~np.isfinite(scores.map)).sum())
 
 
 def rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

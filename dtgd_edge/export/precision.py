@@ -1,36 +1,16 @@
 """Precision lives in the graph: float16 weights with a float32 island, or INT8 as Q/DQ nodes."""
 
 import copy
-import logging
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from torch import nn
+from torch import Tensor, nn
 
-from dtgd_edge.errors import BackendError
-from dtgd_edge.export.onnx import INPUT, checked, node_scopes
+from dtgd_edge.export.int8 import Quantiser
+from dtgd_edge.export.target import Target
 from dtgd_edge.train.graph import ScoringGraph
-
-# What ONNX Runtime's CPU runs as integer kernels; a float operation between two of them would cost
-# a round trip.
-CPU_OPERATIONS = ["Conv", "Add", "MaxPool", "Concat", "Resize", "Relu"]
-# Modules that stay float: the tail and the gates decide the score's last digits and weigh nothing; the
-# teacher's stem and first stage are what every later difference is measured against (left in INT8, the
-# scores of good parts moved by 3.7 % instead of 2.0 %, for a tenth of the time).
-FLOAT_MODULES = ("tail", ".gate", "network.teacher.conv1", "network.teacher.layer1")
-FLOAT_SCOPES = ("", "network.teacher")  # operations of these modules themselves: input, stem
 
 
 def fp16_graph(graph: ScoringGraph) -> ScoringGraph:
@@ -54,56 +34,46 @@ def fp16_rounded_graph(graph: ScoringGraph) -> ScoringGraph:
     return rounded
 
 
-def int8_onnx(model: ModelProto, frames: NDArray[np.uint8]) -> ModelProto:
-    """Quantise a float32 model for the CPU: uint8 activations, int8 weights per channel.
+def first_overflow(graph: ScoringGraph, frames: NDArray[np.uint8]) -> str | None:
+    """Name the first convolution, in the order of computing, whose output overflows in float16.
+
+    Args:
+        graph: float32.
+        frames: uint8 [N, H, W, 3]; looked at until one overflows.
+
+    Returns:
+        The module's name in the scoring graph ("network.teacher.conv1"); None: nothing overflows.
+    """
+    rounded = fp16_rounded_graph(graph)
+    culprits: list[str] = []
+
+    def watch(name: str) -> None:
+        def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if not culprits and not bool(output.isfinite().all()):
+                culprits.append(name)
+
+        rounded.get_submodule(name).register_forward_hook(look)
+
+    for name, module in rounded.named_modules():
+        if isinstance(module, nn.Conv2d):
+            watch(name)
+    with torch.inference_mode():
+        for frame in frames:
+            rounded(torch.from_numpy(np.ascontiguousarray(frame))[None])
+            if culprits:
+                return culprits[0]
+    return None
+
+
+def int8_onnx(model: ModelProto, frames: NDArray[np.uint8], target: Target | None = None) -> ModelProto:
+    """Quantise a float32 model once, its levels left alone.
 
     Args:
         model: from `onnx_from_graph`.
         frames: uint8 [K, H, W, 3], good and corrupted training frames; they set the ranges.
+        target: None: the CPU.
 
     Raises:
-        BackendError: no frame carries any light, or the quantiser refuses the model.
+        BackendError: the frames carry no picture, or the quantiser refuses the model.
     """
-    if len(frames) == 0 or int(frames.max()) - int(frames.min()) < 2:
-        raise BackendError(
-            f"the {len(frames)} calibration frames are empty or of one colour; expected pictures of real "
-            "parts; train again with other pictures"
-        )
-    floats = [name for name, scope in node_scopes(model).items() if _stays_float(scope)]
-    with tempfile.TemporaryDirectory() as folder:
-        # The quantiser writes its scratch files beside its output.
-        path = Path(folder) / "int8.onnx"
-        try:
-            logging.disable(logging.WARNING)  # its advice to simplify the graph first does not apply to ours
-            quantize_static(
-                copy.deepcopy(model),
-                path,
-                _Frames(frames),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=CPU_OPERATIONS,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=floats,
-            )
-        except (RuntimeError, ValueError) as exc:
-            raise BackendError(f"the graph cannot be quantised ({str(exc).splitlines()[0]})") from exc
-        finally:
-            logging.disable(logging.NOTSET)
-        return checked(onnx.load(path))
-
-
-def _stays_float(scope: str) -> bool:
-    return scope in FLOAT_SCOPES or any(module in scope for module in FLOAT_MODULES)
-
-
-class _Frames(CalibrationDataReader):  # type: ignore[misc]  # the base class is untyped
-    """Feeds frames one at a time, as the line does."""
-
-    def __init__(self, frames: NDArray[np.uint8]) -> None:
-        self._frames: Iterator[NDArray[np.uint8]] = iter(frames)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        frame = next(self._frames, None)
-        return None if frame is None else {INPUT: frame[None]}
+    return Quantiser(model, target or Target(), frames).quantised()

@@ -20,6 +20,9 @@ from dtgd_edge.train.networks import DTGD, cosine
 from dtgd_edge.train.recipe import ScoringRecipe
 from dtgd_edge.verdict import Scores
 
+# Of a good part's distances on one level: what is subtracted, and what becomes 1 on the map.
+CENTRE_QUANTILE, EDGE_QUANTILE = 0.5, 0.995
+SMALLEST_SCALE = 1e-4
 MAP_STRIDE = 4  # the finest level's stride; the tail works at this resolution
 
 
@@ -145,9 +148,9 @@ def calibrate_levels(graph: ScoringGraph, normals: NDArray[np.uint8]) -> None:
             distances[level].append((1 - cosine(a, d)).flatten())
     for level, parts in enumerate(distances):
         values = np.concatenate([p.numpy() for p in parts])
-        median, high = np.quantile(values, [0.5, 0.995])
+        median, high = np.quantile(values, [CENTRE_QUANTILE, EDGE_QUANTILE])
         graph.tail.centre[level] = float(median)
-        graph.tail.scale[level] = max(float(high - median), 1e-4)
+        graph.tail.scale[level] = max(float(high - median), SMALLEST_SCALE)
 
 
 def fold_batch_norms(module: nn.Module) -> DTGD:

@@ -1,0 +1,129 @@
+"""What a converted graph is judged by: the same frames, stress frames and test pictures for all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtgd_edge.bundle import ParityRecord, Threshold
+from dtgd_edge.export import parity
+from dtgd_edge.export.target import LimitsTarget
+from dtgd_edge.geometry import Geometry
+from dtgd_edge.train.checkpoint import JudgingFrames
+from dtgd_edge.train.data import Part
+from dtgd_edge.train.evaluate import evaluate
+from dtgd_edge.train.graph import ScoringGraph
+from dtgd_edge.train.metrics import Metrics
+from dtgd_edge.train.recipe import ScoringRecipe
+from dtgd_edge.train.threshold import threshold_from_normals
+from dtgd_edge.verdict import Scores
+
+ScoreFrames = Callable[[NDArray[np.uint8]], Scores]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """What came out of judging a graph.
+
+    Attributes:
+        scores: of the judged frames.
+        threshold: of this graph, from its own scores of the good frames; value 0 when they are not finite.
+        record: the comparison with the trained graph.
+    """
+
+    scores: Scores
+    threshold: Threshold
+    record: ParityRecord
+
+
+class Judge:
+    """Judges converted graphs against the trained one, which is scored once.
+
+    Args:
+        graph: the trained graph, float32.
+        frames: of the checkpoint.
+        geometry: of the graph.
+        recipe: for the threshold.
+        test: test pictures; none: metrics are not compared.
+    """
+
+    def __init__(
+        self,
+        graph: ScoringGraph,
+        frames: JudgingFrames,
+        geometry: Geometry,
+        recipe: ScoringRecipe,
+        test: Sequence[Part] = (),
+    ) -> None:
+        self.frames = np.concatenate([frames.normals, frames.defects])
+        self.normals = len(frames.normals)
+        self._graph = graph
+        self._geometry = geometry
+        self._recipe = recipe
+        self._test = tuple(test)
+        self._stress = parity.stress_frames(geometry.size_hw)
+        self.everything = np.concatenate([self.frames, self._stress])
+        self.reference = graph.score(self.frames)
+        self.reference_threshold = self._threshold(self.reference)
+
+    def judge(
+        self, session: str, score: ScoreFrames, limits: LimitsTarget, with_metrics: bool = True
+    ) -> Judgement:
+        """Score everything and compare.
+
+        Args:
+            session: what scores, for people.
+            score: takes uint8 [N, H, W, 3] frames, any N.
+            limits: written into the record.
+            with_metrics: also score the test pictures, if there are any.
+        """
+        scores, stress = score(self.frames), score(self._stress)
+        is_finite = bool(np.isfinite(scores.score[: self.normals]).all())
+        threshold = self._threshold(scores) if is_finite else Threshold(0.0, "scores are not finite", 0)
+        metrics = None
+        if self._test and with_metrics and not parity.non_finite(scores):
+            metrics = parity.compare_metrics(self._measured(score), self._reference_metrics, limits)
+        record = parity.compare(
+            session,
+            scores,
+            threshold.value,
+            self.reference,
+            self.reference_threshold.value,
+            limits.flip_share,
+            stress,
+            metrics,
+        )
+        return Judgement(scores, threshold, record)
+
+    def score_error(self, score: ScoreFrames) -> float:
+        """How far a graph's margins are from the trained one's, on the frames that decide.
+
+        Returns:
+            Mean absolute difference of (score - threshold) / threshold over the good frames and the
+            defective ones nearest to the threshold; infinite when a score is not finite.
+        """
+        rows = self._deciding_rows
+        scores = score(self.frames[rows]).score
+        if not np.isfinite(scores).all():
+            return float("inf")
+        own = threshold_from_normals(scores[: self.normals], self._recipe).value
+        wanted = self.reference_threshold.value
+        return float(np.abs(scores / own - self.reference.score[rows] / wanted).mean())
+
+    @cached_property
+    def _deciding_rows(self) -> NDArray[np.int64]:
+        distance = np.abs(self.reference.score[self.normals :] - self.reference_threshold.value)
+        nearest = self.normals + np.sort(np.argsort(distance)[: max(self.normals, 8)])
+        return np.concatenate([np.arange(self.normals), nearest])
+
+    @cached_property
+    def _reference_metrics(self) -> Metrics:
+        return self._measured(self._graph.score)
+
+    def _measured(self, score: ScoreFrames) -> Metrics:
+        return evaluate(score, self._test, self._geometry).native
+
+    def _threshold(self, scores: Scores) -> Threshold:
+        return threshold_from_normals(scores.score[: self.normals], self._recipe)

@@ -1,0 +1,106 @@
+"""Quantised graphs of one trained graph: calibrated once, made as often as the search needs them."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from dtgd_edge.export.calibration import Ranges, tensor_ranges
+from dtgd_edge.export.levels import with_calibrated_levels
+from dtgd_edge.export.onnx import node_scopes
+from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed, is_within, tensorrt_placed
+from dtgd_edge.export.stem import RAW, RIM_NODES, with_raw_stems, without_rounding
+from dtgd_edge.export.sums import with_channel_products
+from dtgd_edge.export.target import Target
+
+
+class Quantiser:
+    """Makes INT8 graphs for one target.
+
+    Args:
+        model: float32, from `onnx_from_graph`.
+        target: placement, calibration and what stays float.
+        frames: uint8 [K, H, W, 3], good and defective; they set the ranges.
+        normals: uint8 [N, H, W, 3], held-out good frames, for the levels; None: leave the levels.
+        half: the same graph with float16 convolutions; needed where target.rest is "fp16".
+        origin: where the frames come from, for errors.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        target: Target,
+        frames: NDArray[np.uint8],
+        normals: NDArray[np.uint8] | None = None,
+        half: ModelProto | None = None,
+        origin: str = "the checkpoint",
+    ) -> None:
+        assert target.rest == "fp32" or half is not None, "a float16 rest needs the float16 graph"
+        self.target = target
+        self._frames = frames
+        self._normals = normals
+        self._origin = origin
+        self._float = with_channel_products(model) if target.placement == "cpu" else model
+        self._base = half if target.rest == "fp16" and half is not None else self._float
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """Of the float32 graph's tensors; a BackendError if the frames cannot set them."""
+        return tensor_ranges(self._float, self._frames, self.target.calibration, self._origin)
+
+    @property
+    def model(self) -> ModelProto:
+        """The float32 graph that is quantised."""
+        return self._float
+
+    def quantised(self, float_modules: tuple[str, ...] = ()) -> ModelProto:
+        """Make a graph.
+
+        Args:
+            float_modules: modules to leave in float, beside those of the target.
+
+        Raises:
+            BackendError: the frames cannot set ranges, or the quantiser refuses the graph.
+        """
+        if self.target.placement == "cpu":
+            made = self._for_cpu(float_modules)
+        else:
+            made = tensorrt_placed(self._base, self.ranges, self.float_nodes(float_modules))
+        return made if self._normals is None else with_calibrated_levels(made, self._base, self._normals)
+
+    def float_nodes(self, float_modules: tuple[str, ...] = ()) -> set[str]:
+        """Names of the nodes that stay float."""
+        always = ALWAYS_FLOAT if self.target.placement == "cpu" else (*ALWAYS_FLOAT, *TENSORRT_FLOAT)
+        modules = (*always, *self.target.float_modules, *float_modules)
+        names = {n for n, scope in node_scopes(self._base).items() if not scope or is_within(scope, modules)}
+        return names | set(self.target.float_nodes) | last_sums(self._base)
+
+    def _for_cpu(self, float_modules: tuple[str, ...]) -> ModelProto:
+        floats = self.float_nodes(float_modules)
+        ranges = {**self.ranges, RAW: (0.0, 255.0)}
+        return without_rounding(
+            cpu_placed(with_raw_stems(self._float, floats), ranges, floats | set(RIM_NODES))
+        )
+
+
+def last_sums(model: ModelProto) -> set[str]:
+    """The residual sums whose features the tail compares.
+
+    Left in float they cost next to nothing, and the features reach the cosine without one more rounding.
+    """
+    scopes = node_scopes(model)
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    names = set()
+    for node in model.graph.node:
+        if scopes[node.name] != "tail":
+            continue
+        for name in node.input:
+            relu = made_by.get(name)
+            if relu is not None and relu.op_type == "Cast":
+                relu = made_by.get(relu.input[0])
+            if relu is None or relu.op_type != "Relu" or (add := made_by.get(relu.input[0])) is None:
+                continue
+            if add.op_type == "Add":
+                names |= {relu.name, add.name}
+    return names

@@ -1,0 +1,147 @@
+"""What a bundle says about itself: the records of `manifest.json`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dtgd_edge.geometry import Geometry
+
+Precision = Literal["fp32", "fp16", "int8"]
+Placement = Literal["float", "tensorrt", "cpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and fixed shape of a graph's input or output."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The score above which a part is NG, and where it comes from.
+
+    Attributes:
+        value: the threshold.
+        rule: how it was chosen, in words.
+        normals: number of held-out normal frames it was chosen from.
+    """
+
+    value: float
+    rule: str
+    normals: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetricParity:
+    """What a converted graph and the trained one reach on the same test pictures.
+
+    Attributes:
+        pictures: number of test pictures.
+        image_auroc, aupro: of the converted graph, at the pictures' own resolution, in [0, 1]; None where
+            they cannot be computed (no good, defective or marked parts).
+        reference_image_auroc, reference_aupro: of the trained graph.
+        image_auroc_limit, aupro_limit: loss above which export refuses, in points of 100.
+    """
+
+    pictures: int
+    image_auroc: float | None
+    reference_image_auroc: float | None
+    image_auroc_limit: float
+    aupro: float | None
+    reference_aupro: float | None
+    aupro_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRecord:
+    """How far a converted graph's verdicts are from the trained graph's, on the same frames.
+
+    Attributes:
+        session: what scored the frames, for instance "ONNX Runtime CPU".
+        reference: what it was compared with.
+        frames: number of frames.
+        flips: verdicts that differ, each graph judged at its own threshold.
+        smallest_margin: smallest distance of a score to the threshold, in units of the threshold.
+        rank_correlation: Spearman's, of the scores.
+        score_difference: largest absolute difference of two scores.
+        map_difference: largest absolute difference of two map pixels.
+        non_finite: scores or map pixels that are NaN or infinite.
+        flip_limit: share of flips above which export refuses.
+        stress_frames: black, white, noisy and saturated frames that gave finite scores and maps.
+        metrics: None without test pictures.
+    """
+
+    session: str
+    reference: str
+    frames: int
+    flips: int
+    smallest_margin: float
+    rank_correlation: float
+    score_difference: float
+    map_difference: float
+    non_finite: int
+    flip_limit: float
+    stress_frames: int = 0
+    metrics: MetricParity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a bundle comes from.
+
+    Attributes:
+        checkpoint_sha256: digest of the checkpoint's weights.
+        data: the folder it was trained on, as it was given.
+        steps: training steps.
+        teacher: name of the teacher's weights.
+        created: UTC, ISO 8601.
+        versions: library versions at export.
+    """
+
+    checkpoint_sha256: str
+    data: str
+    steps: int
+    teacher: str
+    created: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a bundle that is not an array.
+
+    Attributes:
+        schema: version of this record.
+        name: what the bundle inspects.
+        precision: arithmetic inside the graph.
+        placement: where its Q/DQ nodes sit; "float" without any.
+        graph_sha256: digest of graph.onnx.
+        input: uint8 [N, H, W, 3] frames, RGB.
+        outputs: score float32 [N], map float32 [N, H, W].
+        geometry: how a frame becomes the input.
+        threshold: the threshold of this graph in this precision.
+        parity: proof that the verdicts are the trained model's, one record per kind of session.
+        golden_tolerance: largest allowed difference of a golden score, in score units.
+        frame_size_hw: size of all training frames; None when they differed.
+        provenance: where it comes from.
+        float_modules: modules that INT8 left in float because verdicts would have been lost otherwise.
+        session: backend whose scores the threshold and the golden scores are.
+    """
+
+    schema: int
+    name: str
+    precision: Precision
+    placement: Placement
+    graph_sha256: str
+    input: TensorSpec
+    outputs: tuple[TensorSpec, TensorSpec]
+    geometry: Geometry
+    threshold: Threshold
+    parity: tuple[ParityRecord, ...]
+    golden_tolerance: float
+    frame_size_hw: tuple[int, int] | None
+    provenance: Provenance
+    float_modules: tuple[str, ...] = ()
+    session: str = "ort"
