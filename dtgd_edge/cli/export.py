@@ -60,7 +60,7 @@ def export(
 ) -> None:
     """Turn a checkpoint into a bundle, with proof that its verdicts are the trained model's."""
     with train_extra("export"):
-        from dtgd_edge.export.pipeline import Exporter, known_precision
+        from dtgd_edge.export.pipeline import Exporter, judging_session, known_precision
         from dtgd_edge.export.target import target_from_name
         from dtgd_edge.export.triton import write_repository
         from dtgd_edge.train.checkpoint import Checkpoint
@@ -71,7 +71,7 @@ def export(
     if engine:
         require_builder()
     wanted = None if precision == AUTO else known_precision(precision)
-    made_for = target_from_name(target)
+    made_for, judged_on = target_from_name(target), judging_session(session)
     if checkpoint is None:
         checkpoint = newest_checkpoint(workspace)
         say(f"checkpoint: {checkpoint} (the newest)")
@@ -79,7 +79,7 @@ def export(
         say(f"INT8 for: {made_for.placement}, the rest in {made_for.rest}")
     pictures = read_pictures(test).test if test else ()
     exporter = Exporter(
-        Checkpoint.open(checkpoint), say, made_for, calibration, pictures, qat_steps if qat else 0, session
+        Checkpoint.open(checkpoint), say, made_for, calibration, pictures, qat_steps if qat else 0, judged_on
     )
     document: dict[str, Any] = {}
     if wanted is None:
