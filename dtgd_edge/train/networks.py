@@ -114,8 +114,9 @@ class Student(nn.Module):
         self.decoder = Decoder(spec)
         self.cleaned_heads = nn.ModuleList(_head(*pair) for pair in pairs)
         self.decoded_heads = nn.ModuleList(_head(*pair) for pair in pairs)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module.weight.any():
+        # Not TNR: its gate would start saturated, where "keep nearly everything" is meant.
+        for module in (*self.encoder.modules(), *self.decoder.modules()):
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor, teacher: list[Tensor]) -> StudentFeatures:
