@@ -85,8 +85,8 @@ def require_pictures(frames: NDArray[np.uint8], origin: str) -> None:
     flat = sum(int(np.ptp(frame)) < FLAT_LEVELS for frame in frames)
     if len(frames) == 0 or 2 * flat > len(frames):
         raise BackendError(
-            f"the {len(frames)} calibration frames are empty or of one colour ({flat} of them, from {origin}); "
-            "expected pictures of real parts; give others with --calibration, or train again"
+            f"the {len(frames)} calibration frames are empty or of one colour ({flat} of them, from "
+            f"{origin}); expected pictures of real parts; give others with --calibration, or train again"
         )
 
 

@@ -37,11 +37,14 @@ def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
     stems = [n for n in graph.node if n.op_type == "Conv" and n.input[0] == normalised]
     stems = [n for n in stems if n.name not in float_nodes]
     rims = {rim for stem in stems for rim in _attribute(stem, "pads")}
-    if len(rims) != 1 or not all(len(stem.input) == 3 for stem in stems):
+    if len(rims) != 1:
         return raw
     for stem in stems:
         _fold(raw, stem, values, gain, offset)
     shape = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]
+    unused = {i.name for i in graph.initializer} - {name for node in graph.node for name in node.input}
+    for initializer in [i for i in graph.initializer if i.name in unused]:
+        graph.initializer.remove(initializer)
     means = np.clip(np.rint(-offset / gain), 0, 255).astype(np.uint8)
     front = _rim(raw, shape, rims.pop(), means)
     for place, node in enumerate(front):
@@ -68,16 +71,16 @@ def _fold(
     model: ModelProto, stem: NodeProto, values: dict[str, np.ndarray], gain: np.ndarray, offset: np.ndarray
 ) -> None:
     """Put x * gain + offset into a convolution's weight and bias; it reads RAW from then on."""
-    weight, bias = values[stem.input[1]], values[stem.input[2]]
-    changed = {
-        stem.input[1]: weight * gain.reshape(1, 3, 1, 1),
-        stem.input[2]: bias + (weight * offset.reshape(1, 3, 1, 1)).sum((1, 2, 3)),
+    weight = values[stem.input[1]]
+    # The exporter leaves a bias out where batch norm folded to zero.
+    bias = values[stem.input[2]] if len(stem.input) == 3 else np.zeros(len(weight), np.float32)
+    folded = {
+        f"{stem.name}_raw_weight": weight * gain.reshape(1, 3, 1, 1),
+        f"{stem.name}_raw_bias": bias + (weight * offset.reshape(1, 3, 1, 1)).sum((1, 2, 3)),
     }
-    for initializer in model.graph.initializer:
-        if initializer.name in changed:
-            content = changed[initializer.name].astype(np.float32)
-            initializer.CopyFrom(numpy_helper.from_array(content, initializer.name))
-    stem.input[0] = RAW
+    for name, content in folded.items():
+        model.graph.initializer.append(numpy_helper.from_array(content.astype(np.float32), name))
+    stem.input[:] = [RAW, *folded]
     for attribute in stem.attribute:
         if attribute.name == "pads":
             attribute.ints[:] = [0, 0, 0, 0]
