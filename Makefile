@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RTX := $(VENV)/.rtx
 
 .PHONY: help demo test lint bench clean
 
@@ -14,10 +15,18 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
+# TensorRT for RTX builds engines without a GPU. Two of its packages are only names, made from source in a
+# second; the two that weigh something must be wheels. Where there is none, the tests of it are skipped.
+$(RTX): $(READY) constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 -c constraints.txt \
+	  --only-binary tensorrt_rtx_cu13_libs,tensorrt_rtx_cu13_bindings,cuda-bindings tensorrt_rtx cuda-bindings \
+	  || echo "TensorRT for RTX cannot be installed here; its tests will be skipped"
+	@touch $@
+
 demo: $(READY)  ## set up, then train, export and run the pretend line (about 5 minutes)
 	$(BIN)/dtgd-edge demo
 
-test: $(READY)  ## run the tests
+test: $(READY) $(RTX)  ## run the tests
 	$(BIN)/python -m pytest
 
 lint: $(READY)  ## check style, types and import rules

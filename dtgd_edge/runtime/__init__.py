@@ -1,6 +1,8 @@
 """Runs a bundle on frames: sources, health gate, inspector, loop, sinks.
 
     session.py    a bundle's graph on a device; sessions/ has one file per backend
+    trt/          TensorRT: library, builder, engine; plans.py is the cache of what it built
+    cuda.py       device, memory, stream; cudas/ has one file per Python binding
     source.py     where frames come from; sources/ has one file per kind
     health.py     which frames cannot be judged
     inspector.py  from a frame to a verdict
@@ -8,8 +10,9 @@
     sink.py       where verdicts go; sinks/ has one file per place
     overlay.py    a verdict as a picture
 
-May import numpy, msgspec, the standard library and the core; onnxruntime only in sessions/ort.py, cv2 only
-in sources/ and overlay.py. Importing this package imports neither.
+May import numpy, msgspec, the standard library and the core; onnxruntime only in sessions/ort.py, CUDA
+only in cudas/, TensorRT only in trt/, cv2 only in sources/ and overlay.py. Importing this package imports
+none of them.
 """
 
 from dtgd_edge.runtime.health import HealthGate, HealthLimits

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from dtgd_edge.runtime.cuda import driver_fault
-from dtgd_edge.runtime.doctor import finding
 from tests.cli.conftest import Cli
+from tests.runtime.fakes import has_rtx
 
-RTX = finding("tensorrt_rtx")
-NEEDS_RTX = pytest.mark.skipif(not RTX.is_usable, reason=f"{RTX.name} {RTX.detail}")
+HAS_RTX, WHY_NOT = has_rtx()
+NEEDS_RTX = pytest.mark.skipif(not HAS_RTX, reason=WHY_NOT)
 NO_GPU = pytest.mark.skipif(not driver_fault(), reason="a GPU answers here")
 
 
@@ -70,7 +70,7 @@ def test_no_bundle(cli: Cli, tmp_path: Path) -> None:
 
 
 @NO_GPU
-@pytest.mark.skipif(RTX.is_usable, reason="TensorRT for RTX is installed")
+@pytest.mark.skipif(HAS_RTX, reason="TensorRT for RTX is installed")
 def test_export_with_engine_says_before_exporting_that_none_can_be_built(
     cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dtgd_edge.errors import BackendError
+from dtgd_edge.errors import BackendError, BackendUnavailable
 from dtgd_edge.runtime.cuda import Cuda, Gpu, HostBuffer
-from dtgd_edge.runtime.trt.library import Library
+from dtgd_edge.runtime.trt.library import Library, library_for_build
 
 ORIN = Gpu("Orin", "8.7", 7600, True)
 DESKTOP = Gpu("RTX 4090", "8.9", 24000, False)
@@ -245,3 +245,11 @@ class FakeTensorRT:
 def fake_library(cuda: FakeCuda, name: str = "tensorrt") -> Library:
     """The fake module as the adapter sees it."""
     return Library(name, FakeTensorRT(cuda))
+
+
+def has_rtx() -> tuple[bool, str]:
+    """Whether TensorRT for RTX is installed, and if not why."""
+    try:
+        return bool(library_for_build("rtx", has_gpu=False)), ""
+    except BackendUnavailable as exc:
+        return False, str(exc)

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
 from dtgd_edge.runtime.cuda import Gpu, driver_fault
-from dtgd_edge.runtime.doctor import finding
 from dtgd_edge.runtime.plan import Plan
 from dtgd_edge.runtime.plans import PlanCache
 from dtgd_edge.runtime.sessions.trt import TrtSession, prove_plan
 from dtgd_edge.runtime.trt.build import BuildOptions, plan_from_bundle
 from dtgd_edge.runtime.trt.builder import BuildRequest, plan_from_onnx
 from dtgd_edge.runtime.trt.library import Library, library_for_build
+from tests.runtime.fakes import has_rtx
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs of these tests")
 TensorProto, helper = onnx.TensorProto, onnx.helper
-RTX = finding("tensorrt_rtx")
-pytestmark = pytest.mark.skipif(not RTX.is_usable, reason=f"{RTX.name} {RTX.detail}")
+HAS_RTX, WHY_NOT = has_rtx()
+pytestmark = pytest.mark.skipif(not HAS_RTX, reason=WHY_NOT)
 NO_GPU = pytest.mark.skipif(not driver_fault(), reason="a GPU answers here")
 
 FLOAT, HALF, INT8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8
