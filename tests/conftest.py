@@ -1,7 +1,6 @@
 """Fixtures that tests of several packages share."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,9 +139,12 @@ def tiny_checkpoint(
 def tiny_exporter(tiny_checkpoint: Path) -> "Exporter":
     """Of the tiny checkpoint; exporting fp32 or int8 a second time is quick."""
     from dtgd_edge.export.pipeline import Exporter
+    from dtgd_edge.export.target import LimitsTarget, Target
     from dtgd_edge.train.checkpoint import Checkpoint
 
-    return Exporter(Checkpoint.open(tiny_checkpoint))
+    # After 40 steps many defects lie near the threshold, and INT8 moves a few across it.
+    target = Target(limits=LimitsTarget(flip_share=0.1))
+    return Exporter(Checkpoint.open(tiny_checkpoint), target=target)
 
 
 @pytest.fixture(scope="session")
@@ -150,10 +152,7 @@ def tiny_bundles(
     tiny_exporter: "Exporter", tmp_path_factory: pytest.TempPathFactory
 ) -> "dict[Precision, Exported]":
     """The tiny checkpoint's bundles, one per precision; read only."""
-    from dtgd_edge.export.pipeline import PRECISIONS, RULES
+    from dtgd_edge.export.pipeline import PRECISIONS
 
     workspace = tmp_path_factory.mktemp("workspace")
-    with pytest.MonkeyPatch.context() as patch:
-        # After 40 steps many defects lie near the threshold, and INT8 moves a few across it.
-        patch.setitem(RULES, "int8", replace(RULES["int8"], flip_limit=0.1))
-        return {precision: tiny_exporter.export(precision, workspace=workspace) for precision in PRECISIONS}
+    return {precision: tiny_exporter.export(precision, workspace=workspace) for precision in PRECISIONS}

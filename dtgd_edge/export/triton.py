@@ -64,6 +64,11 @@ def write_repository(
         DataError: the plan cannot be read.
         BundleError: the disk refused.
     """
+    if bundle.manifest.placement == "cpu":
+        raise BackendError(
+            f"{bundle.manifest.name} is an INT8 bundle for the CPU, whose graph takes one frame at a time; "
+            "expected float32, float16 or --target tensorrt for a server; export one of those"
+        )
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{bundle.manifest.name}-{bundle.manifest.precision}")
     model = batched_onnx(bundle)
     require_golden_batch(bundle, model)

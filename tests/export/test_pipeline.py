@@ -14,6 +14,7 @@ from dtgd_edge.export.parity import flips_allowed
 from dtgd_edge.export.pipeline import PRECISIONS, RULES, Exported, Exporter, known_precision
 from dtgd_edge.runtime.session import check_golden, open_session, score_all
 from dtgd_edge.train.checkpoint import Checkpoint
+from dtgd_edge.train.loop import MOST_DEFECTS
 from dtgd_edge.verdict import Scores
 
 Bundles = dict[Precision, Exported]
@@ -56,7 +57,7 @@ def test_parity_was_kept_and_is_written_down(tiny_bundles: Bundles) -> None:
     assert len(sessions["fp16"]) == 2 and "float16" in sessions["fp16"][1]
     for precision, exported in tiny_bundles.items():
         for record in exported.bundle.manifest.parity:
-            assert record.frames == 6 + 64 and record.non_finite == 0
+            assert record.frames == 6 + MOST_DEFECTS and record.non_finite == 0
             assert record.flips <= flips_allowed(record.flip_limit, record.frames)
             assert record.rank_correlation > (0.9 if precision == "int8" else 0.999)
     assert tiny_bundles["fp32"].bundle.manifest.parity[0].score_difference < 1e-4
@@ -128,5 +129,5 @@ def test_what_is_being_done_is_said(tiny_checkpoint: Path) -> None:
     Exporter(Checkpoint.open(tiny_checkpoint), said.append)
     assert said == [
         "distilling the checkpoint into its scoring graph",
-        "scoring 70 frames with the trained graph",
+        f"scoring {6 + MOST_DEFECTS} frames with the trained graph",
     ]

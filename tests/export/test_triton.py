@@ -13,7 +13,7 @@ import pytest
 
 from dtgd_edge.bundle import Bundle, Precision
 from dtgd_edge.errors import BackendError, DataError
-from dtgd_edge.export.pipeline import PRECISIONS, Exported
+from dtgd_edge.export.pipeline import Exported
 from dtgd_edge.export.triton import batched_onnx, write_repository
 from dtgd_edge.runtime.session import open_session
 
@@ -67,7 +67,15 @@ def config_of(folder: Path) -> dict[str, list[Any]]:
     return parsed((folder / "config.pbtxt").read_text())
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+def test_int8_for_the_cpu_is_not_for_a_server(
+    tiny_bundles: dict[Precision, Exported], tmp_path: Path
+) -> None:
+    with pytest.raises(BackendError, match=r"INT8 bundle for the CPU, .*--target tensorrt"):
+        write_repository(tiny_bundles["int8"].bundle, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_real_bundle_is_served_in_batches(
     tiny_bundles: dict[Precision, Exported], precision: Precision, tmp_path: Path
 ) -> None:

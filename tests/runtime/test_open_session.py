@@ -59,9 +59,10 @@ def test_auto_is_tensorrt_where_everything_answers(
 
 def test_auto_takes_what_is_sound_of_several_tensorrts(monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpu(monkeypatch)
-    installed(monkeypatch, "pycuda", "tensorrt", "tensorrt_rtx")
+    installed(monkeypatch, "pycuda", "tensorrt")
     pretend_tensorrt(monkeypatch, "tensorrt", types.SimpleNamespace(EXPLICIT_BATCH=0))
     assert "older than 10.3" in choose_backend().reason
+    installed(monkeypatch, "pycuda", "tensorrt", "tensorrt_rtx")
     pretend_tensorrt(monkeypatch, "tensorrt_rtx", STRONGLY_TYPED)
     assert choose_backend().backend == "tensorrt"
 

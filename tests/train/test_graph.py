@@ -78,9 +78,9 @@ def test_map_and_score_are_the_brute_force_values(graph: ScoringGraph, frames: J
 
 def test_defects_score_higher_and_lie_where_they_are(graph: ScoringGraph, frames: JudgingFrames) -> None:
     good, bad = graph.score(frames.normals), graph.score(frames.defects)
-    assert np.mean(good.score[:, None] < bad.score[None]) > 0.7
+    assert np.mean(good.score[:, None] < bad.score[None]) > 0.6
     area = pixel_auroc(list(bad.map), list(frames.masks))
-    assert area is not None and area > 0.75
+    assert area is not None and area > 0.65
 
 
 def test_folded_batch_norms_give_the_same_features(

@@ -330,6 +330,7 @@ def test_a_few_dozen_steps_find_defects_never_seen(tmp_path: Path, tiny_recipe: 
         write_picture(tmp_path / "data" / f"{index:02d}.png", _drawn_part(index))
     recipe = replace(
         tiny_recipe,
+        seed=1,
         synth=SynthRecipe(families=("texture", "spots", "scratch", "stain")),
         augment=AugmentRecipe(shift=0, light=0),
         optimiser=OptimiserRecipe(steps=80, batch=8, learning_rate=1e-2),
