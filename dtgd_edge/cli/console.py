@@ -15,7 +15,8 @@ from dtgd_edge.errors import BackendUnavailable, DtgdError
 from dtgd_edge.runtime.session import BACKENDS
 
 # Results go to stdout; everything else (progress, notes, errors) to stderr.
-OUT = Console(soft_wrap=True, highlight=False)
+# A file or a pipe has no width of its own; 80 columns would fold the tables.
+OUT = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 120)
 ERR = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Workspace = Annotated[Path, typer.Option(help="Folder with runs/ and bundles/.")]
