@@ -1,15 +1,12 @@
-"""Precision lives in the graph: float16 weights with a float32 island, or INT8 as Q/DQ nodes."""
+"""Float16 in the graph: half-precision convolutions around float32 cosines, and their rounding shown."""
 
 import copy
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto
 from torch import Tensor, nn
 
-from dtgd_edge.export.int8 import Quantiser
-from dtgd_edge.export.target import Target
 from dtgd_edge.train.graph import ScoringGraph
 
 
@@ -63,17 +60,3 @@ def first_overflow(graph: ScoringGraph, frames: NDArray[np.uint8]) -> str | None
             if culprits:
                 return culprits[0]
     return None
-
-
-def int8_onnx(model: ModelProto, frames: NDArray[np.uint8], target: Target | None = None) -> ModelProto:
-    """Quantise a float32 model once, its levels left alone.
-
-    Args:
-        model: from `onnx_from_graph`.
-        frames: uint8 [K, H, W, 3], good and corrupted training frames; they set the ranges.
-        target: None: the CPU.
-
-    Raises:
-        BackendError: the frames carry no picture, or the quantiser refuses the model.
-    """
-    return Quantiser(model, target or Target(), frames).quantised()

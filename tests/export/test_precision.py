@@ -12,10 +12,12 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from dtgd_edge.bundle import Precision
 from dtgd_edge.errors import BackendError
+from dtgd_edge.export.int8 import Quantiser
 from dtgd_edge.export.onnx import node_scopes
 from dtgd_edge.export.parity import rank_correlation
 from dtgd_edge.export.pipeline import Exported
-from dtgd_edge.export.precision import fp16_graph, fp16_rounded_graph, int8_onnx
+from dtgd_edge.export.precision import fp16_graph, fp16_rounded_graph
+from dtgd_edge.export.target import Target
 from dtgd_edge.runtime.session import open_session, score_all
 from dtgd_edge.train.checkpoint import Checkpoint
 from dtgd_edge.train.graph import ScoringGraph, distil
@@ -171,7 +173,7 @@ def test_int8_ranks_frames_nearly_as_float32_does(tiny_bundles: Bundles, frames:
 
 def test_int8_conversion_leaves_the_model_alone(models: dict[Precision, ModelProto], frames: Frames) -> None:
     before = models["fp32"].SerializeToString(deterministic=True)
-    int8_onnx(models["fp32"], frames[:2])
+    Quantiser(models["fp32"], Target(), frames[:2]).quantised()
     assert models["fp32"].SerializeToString(deterministic=True) == before
 
 
@@ -180,4 +182,4 @@ def test_frames_without_light_cannot_calibrate(models: dict[Precision, ModelProt
     count = 0 if grey is None else 3
     dark = np.full((count, 64, 64, 3), grey or 0, np.uint8)
     with pytest.raises(BackendError, match=f"the {count} calibration frames are empty or of one colour"):
-        int8_onnx(models["fp32"], dark)
+        Quantiser(models["fp32"], Target(), dark).quantised()
