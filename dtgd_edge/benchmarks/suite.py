@@ -111,7 +111,8 @@ class Table:
         meanings: by row.
         lines: one per category and method, and the means.
         outcomes: single runs, those of other programs included.
-        missing: runs that were asked for and are not finished.
+        missing: runs that were asked for and have not been tried yet.
+        failed: runs that ended with an error, and its text.
         machines: where the finished ones were trained.
         command: that made this table; "" when it was not a command.
     """
@@ -121,6 +122,7 @@ class Table:
     lines: tuple[Line, ...]
     outcomes: tuple[Outcome, ...]
     missing: tuple[str, ...]
+    failed: dict[str, str]
     machines: tuple[str, ...]
     command: str
 
@@ -134,6 +136,7 @@ class Table:
         parts.append("".join(f"- {name}: {meaning}\n" for name, meaning in self.meanings.items()))
         if self.missing:
             parts.append(f"Not finished: {'; '.join(self.missing)}.\n")
+        parts += [f"Failed: {run}: {reason}.\n" for run, reason in self.failed.items()]
         parts += [f"Machine: {machine}.\n" for machine in self.machines]
         if self.command:
             parts.append(f"Command: `{self.command}`\n")
@@ -202,7 +205,7 @@ def run_suite(
     """Train and judge everything that is not finished yet; keep the table on disk up to date.
 
     Every finished run in `folder` that belongs to one of the rows is in the table, also when this call
-    asks for other categories or seeds.
+    asks for other categories or seeds. A run whose training fails does not keep the others from theirs.
 
     Args:
         suite: what to train.
@@ -231,6 +234,7 @@ def run_suite(
         for category in data
     ]
     missing = dict.fromkeys(runs)
+    failed: dict[str, str] = {}
     places = {run: _place(run, folder / RUNS) for run in runs}
     for run, place in places.items():
         if (place / RESULT).exists():
@@ -247,6 +251,7 @@ def run_suite(
             lines=tuple(lines_from_outcomes(every)),
             outcomes=every,
             missing=tuple(map(str, missing)),
+            failed=dict(failed),
             machines=tuple(dict.fromkeys(_machine_text(result) for _, result in outcomes)),
             command=command,
         )
@@ -260,20 +265,12 @@ def run_suite(
         if run not in missing:
             continue
         say(f"run {index} of {len(runs)}: {run}")
-        place = places[run]
-        if not (place / RESULT).exists():  # an equal run of another row may have made it
-            pictures = data[run.category]
-            _write(place / RECIPE, mapping_from_record(run.recipe))
-            reached = trial(pictures, run.recipe, place)
-            result = Result(
-                category=run.category,
-                data=str(pictures.root.resolve()),
-                recipe_sha256=recipe_digest(run.recipe),
-                recipe=mapping_from_record(run.recipe),
-                trial=reached,
-                machine=this_machine((*PACKAGES, "torch")),
-            )
-            _write(place / RESULT, mapping_from_record(result))
+        if not (places[run] / RESULT).exists():  # an equal run of another row may have made it
+            try:
+                _finish(run, data[run.category], places[run], trial)
+            except DataError as exc:
+                failed[str(run)] = str(exc)
+                say(f"it failed: {exc}")
         del missing[run]
         table = write()
     return table
@@ -372,6 +369,21 @@ def _recipe_in(path: Path) -> "Recipe | None":
         return record_from_mapping(msgspec.json.decode(path.read_bytes()), Recipe, str(path))
     except ConfigError:  # another version's recipe is another recipe
         return None
+
+
+def _finish(run: Run, pictures: DataSet, place: Path, trial: RunTrial) -> None:
+    recipe = mapping_from_record(run.recipe)
+    _write(place / RECIPE, recipe)
+    reached = trial(pictures, run.recipe, place)
+    result = Result(
+        category=run.category,
+        data=str(pictures.root.resolve()),
+        recipe_sha256=recipe_digest(run.recipe),
+        recipe=recipe,
+        trial=reached,
+        machine=this_machine((*PACKAGES, "torch")),
+    )
+    _write(place / RESULT, mapping_from_record(result))
 
 
 def _refuse_other_pictures(place: Path, pictures: DataSet) -> None:

@@ -10,7 +10,7 @@ import typer
 from dtgd_edge.cli.console import OUT, Json, print_json, say, train_extra
 from dtgd_edge.cli.console import table as print_table
 from dtgd_edge.cli.train import progress_bar, read_pictures
-from dtgd_edge.errors import ConfigError
+from dtgd_edge.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from dtgd_edge.train.data import DataSet
@@ -79,10 +79,15 @@ def suite(
     table = run_suite(plan, pictures, out, shown, also=others, command=command, say=say)
     if as_json:
         print_json(table.record())
-        return
-    cells = [line.cells() for line in table.lines]
-    print_table(table.title, SHOWN, [[line[column] for column in SHOWN] for line in cells])
-    OUT.print(f"table: {out / TABLE_MD}", markup=False)
+    else:
+        cells = [line.cells() for line in table.lines]
+        print_table(table.title, SHOWN, [[line[column] for column in SHOWN] for line in cells])
+        OUT.print(f"table: {out / TABLE_MD}", markup=False)
+    for run, reason in table.failed.items():
+        raise DataError(
+            f"{len(table.failed)} runs failed, the first is {run}: {reason}; the table holds the others; "
+            "correct that and call the suite again"
+        )
 
 
 def _folders(
