@@ -85,7 +85,7 @@ def suite(
         OUT.print(f"table: {out / TABLE_MD}", markup=False)
     for run, reason in table.failed.items():
         raise DataError(
-            f"{len(table.failed)} runs failed, the first is {run}: {reason}; the table holds the others; "
+            f"{len(table.failed)} of the runs failed, first {run}: {reason}; the table holds the others; "
             "correct that and call the suite again"
         )
 

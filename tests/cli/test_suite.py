@@ -44,7 +44,7 @@ def test_a_run_that_fails_is_told_at_the_end(cli: Cli, pretend_data: Path, tmp_p
     )
     ended = cli("suite", suite, "--data", f"pretend={pretend_data}", "--out", tmp_path / "out")
     assert ended.code == 2
-    assert "1 runs failed, the first is r on pretend, seed 0: weights 'none.pth' are not a file" in ended.err
+    assert "1 of the runs failed, first r on pretend, seed 0: weights 'none.pth' are not a file" in ended.err
 
 
 @pytest.mark.parametrize(
