@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from dtgd_edge.cli import bench, build, demo, doctor, evaluate, export, info, run, sample, train, verify
+from dtgd_edge.cli import (
+    bench,
+    build,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    run,
+    sample,
+    suite,
+    train,
+    verify,
+)
 from dtgd_edge.cli.console import ERR, exit_with
 from dtgd_edge.errors import DtgdError
 
@@ -27,6 +40,7 @@ app.command()(verify.verify)
 app.command()(info.info)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
+app.command()(suite.suite)
 
 
 def main() -> None:
