@@ -32,6 +32,7 @@ from dtgd_edge.train.data import DataSet, read_frames, split_normals
 from dtgd_edge.train.losses import dtgd_losses, teacher_loss
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.symmetry import with_symmetry
 from dtgd_edge.train.teacher import Teacher, load_teacher
 from dtgd_edge.train.tuning import Tuning
 from dtgd_edge.workspace import CHECKPOINT
@@ -102,7 +103,7 @@ def train(
     earlier = Checkpoint.open(folder) if resume and (folder / CHECKPOINT).exists() else None
     if earlier is None:
         teacher = load_teacher(recipe.teacher, LOGGER.info)
-        recipe = resolved(recipe, teacher.backbone)
+        recipe = with_symmetry(resolved(recipe, teacher.backbone), frames, LOGGER.info)
     else:
         teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
     network = DTGD(teacher.network, recipe.student)
@@ -294,7 +295,8 @@ def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recip
     """Make sure that it is the same run that goes on; returns its recipe, resolved."""
     record = checkpoint.record
     backbone = record.recipe.teacher.backbone
-    if recipe.teacher.backbone not in ("auto", backbone) or resolved(recipe, backbone) != record.recipe:
+    same = replace(resolved(recipe, backbone), augment=recipe.augment.settled(record.recipe.augment))
+    if recipe.teacher.backbone not in ("auto", backbone) or same != record.recipe:
         raise ConfigError(
             f"{checkpoint.folder} was trained with another recipe; expected the same one to resume it; "
             "leave --resume out, or choose another --out"
