@@ -8,7 +8,7 @@ import typer
 
 from dtgd_edge.bundle import SUFFIX, Bundle
 from dtgd_edge.cli.console import Backend, Json, print_json, table, train_extra
-from dtgd_edge.cli.train import progress_bar, read_pictures
+from dtgd_edge.cli.train import LayoutName, progress_bar, read_pictures
 from dtgd_edge.runtime.session import open_session, score_all
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A data set with test pictures.")],
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
+    layout: LayoutName = None,
     backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure how well good and defective parts are told apart."""
-    evaluation = evaluated(scored, read_pictures(data, defects, masks), backend)
+    evaluation = evaluated(scored, read_pictures(data, defects, masks, layout), backend)
     if as_json:
         print_json({"scored": str(scored), **evaluation.record()})
         return

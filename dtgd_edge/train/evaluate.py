@@ -100,7 +100,7 @@ def evaluate(
             scores.map,
             strict=False,  # the filling has no part
         ):
-            mask = None if part.is_defective and part.mask_path is None else read_mask(part, size_hw)
+            mask = None if part.is_defective and not part.mask_paths else read_mask(part, size_hw)
             native_maps.append(geometry.map_on_frame(anomaly_map, size_hw))
             native_masks.append(mask)
             graph_maps.append(anomaly_map)
