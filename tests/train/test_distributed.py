@@ -75,8 +75,12 @@ class Ended:
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe: Recipe) -> Recipe:
-    """Six steps of four pictures."""
-    return replace(tiny_recipe, optimiser=replace(tiny_recipe.optimiser, steps=STEPS, batch=4))
+    """Six steps of four pictures, in which the student and the teacher learn."""
+    return replace(
+        tiny_recipe,
+        teacher=replace(tiny_recipe.teacher, variant="tuned"),
+        optimiser=replace(tiny_recipe.optimiser, steps=STEPS, batch=4),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +152,7 @@ def test_two_processes_equal_one(
     steps = json.loads(first.out)
     assert [step["step"] for step in steps] == list(range(1, STEPS + 1)) and json.loads(second.out) == []
     for a, b in zip(seen, steps, strict=True):
-        for term in ("loss", "consistency", "dissimilarity", "gate"):
+        for term in ("loss", "consistency", "dissimilarity", "gate", "teacher"):
             assert getattr(a, term) == pytest.approx(b[term], rel=1e-5, abs=1e-9), (a, b)
     assert checkpoint.tensors.keys() == alone.tensors.keys()
     for name, value in alone.tensors.items():
