@@ -143,6 +143,8 @@ def _train(
     else:
         teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
     network = DTGD(teacher.network, recipe.student)
+    if recipe.student.start == "teacher":
+        network.start_encoder()
     network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tuning = Tuning(network.teacher, recipe) if recipe.teacher.variant == "tuned" else None
     if compiled:  # at their first call; names stay
@@ -194,15 +196,26 @@ def _train(
 
 
 def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
-    """Fill in what the recipe leaves to the teacher: both backbones."""
-    student = recipe.student.backbone
+    """Fill in what the recipe leaves to the teacher: both backbones and the encoder's first weights.
+
+    Raises:
+        ConfigError: the encoder is to start as the teacher, which has another backbone.
+    """
+    student, start = recipe.student.backbone, recipe.student.start
     if student == "auto":
-        # A student from scratch needs no more than a ResNet-18 as wide as the teacher's first stage.
+        # A denoiser needs no more than a ResNet-18 as wide as the teacher's first stage.
         student = teacher_backbone if teacher_backbone.startswith("resnet18") else "resnet18"
+    if start == "auto":
+        start = "teacher" if student == teacher_backbone else "random"
+    if start == "teacher" and student != teacher_backbone:
+        raise ConfigError(
+            f"student.start is teacher, but the student is a {student} and the teacher a {teacher_backbone}; "
+            "expected the same backbone; set student.backbone to the teacher's or start to random"
+        )
     return replace(
         recipe,
         teacher=replace(recipe.teacher, backbone=teacher_backbone),
-        student=replace(recipe.student, backbone=student),
+        student=replace(recipe.student, backbone=student, start=start),
     )
 
 

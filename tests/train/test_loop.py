@@ -373,6 +373,17 @@ def test_backbones_are_filled_in() -> None:
     assert student("wide_resnet50_2", "resnet34") == "resnet34"
 
 
+def test_the_encoder_starts_as_a_teacher_of_its_kind() -> None:
+    def start(teacher: str, student: StudentRecipe) -> str:
+        return resolved(Recipe(student=student), teacher).student.start
+
+    assert start("resnet18_half", StudentRecipe()) == "teacher"
+    assert start("resnet18_half", StudentRecipe(start="random")) == "random"
+    assert start("wide_resnet50_2", StudentRecipe()) == "random"
+    with pytest.raises(ConfigError, match="the student is a resnet18 and the teacher a wide_resnet50_2"):
+        start("wide_resnet50_2", StudentRecipe(start="teacher"))
+
+
 def test_learning_rate_rises_then_falls_to_nothing() -> None:
     recipe = Recipe()
     rates = [learning_rate(recipe, step) for step in range(1, recipe.optimiser.steps + 1)]
