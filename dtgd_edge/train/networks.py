@@ -206,6 +206,10 @@ class DTGD(nn.Module):
         set_requires_grad(self.teacher, False)
         self.train()
 
+    def start_encoder(self) -> None:
+        """Copy the teacher's stages into the encoder, before training; the last stage stays random."""
+        self.student.encoder.load_state_dict(self.teacher.state_dict(), strict=False)
+
     def train(self, mode: bool = True) -> "DTGD":
         """Switch the student; the teacher's batch norms always use their stored statistics."""
         super().train(mode)

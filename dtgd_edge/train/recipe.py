@@ -48,11 +48,14 @@ class StudentRecipe:
         tnr: what stands after each encoder block: "subtract" takes the noise off, "inject" mixes the
             anomaly teacher's feature in where the gate calls it normal (as URD does), "off" nothing.
         skips: give the decoder the cleaned encoder features too, level by level.
+        start: the encoder's first weights: "teacher" copies the teacher's, which must have the same backbone,
+            "random" learns from scratch, "auto" copies where it can.
     """
 
     backbone: str = "auto"
     tnr: TNRForm = "subtract"
     skips: bool = False
+    start: Literal["auto", "teacher", "random"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +85,13 @@ class SynthRecipe:
     """Synthetic anomalies.
 
     Attributes:
-        families: kinds to train on.
+        families: kinds to train on; a kind named twice is drawn twice as often.
         held_out: kind kept out of training, to judge the export by; must not be in families.
         clean_share: share of training pictures left uncorrupted.
         on_object: share of anomalies placed on the object, where one stands out from its ground.
     """
 
-    families: tuple[str, ...] = ("texture", "scratch", "spots", "warp", "stain", "blur")
+    families: tuple[str, ...] = ("texture",) * 5 + ("scratch", "spots", "warp", "stain", "blur")
     held_out: str = "cutpaste"
     clean_share: float = 0.25
     on_object: float = 0.8

@@ -52,6 +52,28 @@ def test_nearly_every_anomaly_is_large_enough_to_see(family: str, pictures: Pict
     assert np.mean([area >= 2 for area in areas]) >= 0.95
 
 
+def test_some_textures_lie_all_over_the_picture(pictures: Picture) -> None:
+    masks = [corrupt(*pictures, None, "texture", np.random.default_rng(s))[1] for s in range(40)]
+    halves = [(mask[:48].any() and mask[48:].any()) and mask.sum() > 300 for mask in masks]
+    assert 10 <= sum(halves) <= 35
+
+
+def test_textures_have_no_colour_on_grey_pictures(pictures: Picture) -> None:
+    grey = np.repeat(pictures[:, :, :, :1], 3, axis=3)
+    for seed in range(20):
+        changed, _ = corrupt(*grey, None, "texture", np.random.default_rng(seed))
+        assert not np.ptp(changed, axis=2).any()
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"warp"}))
+def test_nothing_off_the_object_is_touched(family: str, pictures: Picture) -> None:
+    foreground = np.zeros((96, 64), np.bool_)
+    foreground[20:60, 10:50] = True
+    for seed in range(8):
+        _, mask = corrupt(*pictures, foreground, family, np.random.default_rng(seed))
+        assert not mask[:18].any() and not mask[62:].any()
+
+
 @pytest.mark.parametrize("family", ["spots", "scratch", "cutpaste"])
 def test_anomalies_sit_on_the_object(family: str) -> None:
     picture = np.full((96, 96, 3), 30, np.uint8)
