@@ -167,12 +167,13 @@ def with_symmetry(recipe: Recipe, frames: Picture, report: Callable[[str], None]
         report: is told in a sentence what was found, if anything was asked.
     """
     augment = recipe.augment
-    if all(getattr(augment, name) != "auto" for name in DECIDED):
+    said = [name for name in DECIDED if getattr(augment, name) != "auto"]
+    if len(said) == len(DECIDED):
         return recipe
     found = Symmetry()
     if augment.symmetry == "auto":
         found = symmetry_of(frames)
-        report(str(found))
+        report(f"{found}{', but the recipe sets ' + ', '.join(said) if said else ''}")
     decided = AugmentRecipe(
         found.flip_horizontal,
         found.flip_vertical,
@@ -199,11 +200,13 @@ class _Description:
     colours: Field
     edges: Field
 
-    def changed(self, colours: Callable[[Field], Field], bins: Callable[[Field], Field]) -> "_Description":
-        """Move the cells of the grid and the directions of the edges."""
-        edges = colours(self.edges)
-        directions = edges.reshape(*edges.shape[:-1], -1, _DIRECTIONS)
-        return _Description(colours(self.colours), bins(directions).reshape(edges.shape))
+    def changed(
+        self, cells: Callable[[Field], Field], directions: Callable[[Field], Field]
+    ) -> "_Description":
+        """Move the cells of the grid and, in each, the directions of the edges."""
+        edges = cells(self.edges)
+        by_scale = edges.reshape(*edges.shape[:-1], -1, _DIRECTIONS)
+        return _Description(cells(self.colours), directions(by_scale).reshape(edges.shape))
 
 
 def _described(frames: Picture) -> _Description:
@@ -218,10 +221,7 @@ def _colours_and_edges(frame: Picture) -> tuple[Field, Field]:
     edges = []
     for sigma in (1.0, 2.5):
         blurred = cv2.GaussianBlur(grey, (0, 0), sigma)
-        x, y = (
-            cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=1 / 8),
-            cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=1 / 8),
-        )
+        x, y = (cv2.Sobel(blurred, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
         strength = cv2.magnitude(x, y)
         direction = np.mod(cv2.phase(x, y) / np.float32(np.pi) * _DIRECTIONS, _DIRECTIONS)
         for k in range(_DIRECTIONS):
@@ -232,25 +232,25 @@ def _colours_and_edges(frame: Picture) -> tuple[Field, Field]:
     return cv2.resize(lab, grid, interpolation=cv2.INTER_AREA), np.stack(edges, -1)
 
 
-def _mirrored_bins(edges: Field) -> Field:
+def _mirrored(edges: Field) -> Field:
     return np.roll(edges[..., ::-1], 1, -1)
 
 
-def _turned_bins(edges: Field) -> Field:
+def _turned_by_quarter(edges: Field) -> Field:
     return np.roll(edges, _DIRECTIONS // 2, -1)
 
 
 def _quarter_turned(description: _Description) -> _Description:
-    return description.changed(lambda cells: np.rot90(cells, axes=(1, 2)), _turned_bins)
+    return description.changed(lambda cells: np.rot90(cells, axes=(1, 2)), _turned_by_quarter)
 
 
 _POSES: dict[Change, Callable[[_Description], _Description]] = {
-    "flip_horizontal": lambda d: d.changed(lambda cells: cells[:, :, ::-1], _mirrored_bins),
-    "flip_vertical": lambda d: d.changed(lambda cells: cells[:, ::-1], _mirrored_bins),
+    "flip_horizontal": lambda d: d.changed(lambda cells: cells[:, :, ::-1], _mirrored),
+    "flip_vertical": lambda d: d.changed(lambda cells: cells[:, ::-1], _mirrored),
     "half_turn": lambda d: d.changed(lambda cells: cells[:, ::-1, ::-1], lambda edges: edges),
     "quarter_turn": _quarter_turned,
     "transpose": lambda d: d.changed(
-        lambda cells: cells.swapaxes(1, 2), lambda edges: _turned_bins(_mirrored_bins(edges))
+        lambda cells: cells.swapaxes(1, 2), lambda edges: _turned_by_quarter(_mirrored(edges))
     ),
 }
 
@@ -284,16 +284,7 @@ def _evidence_of_any_angle(frames: Picture) -> Evidence:
     inside = (disc > 0.95).astype(np.float32)
     described, found = _described(square), []
     for angle in (0, 30, 60):
-        turn = cv2.getRotationMatrix2D((centre, centre), angle, 1.0)
-        turned = (
-            described
-            if angle == 0
-            else _described(
-                np.stack(
-                    [cv2.warpAffine(f, turn, (side, side), borderMode=cv2.BORDER_REFLECT_101) for f in square]
-                )
-            )
-        )
+        turned = described if angle == 0 else _described(_rotated(square, angle))
         for quarter in range(4):
             if angle or quarter:
                 found.append(_evidence("any_angle", described, turned, inside))
@@ -304,6 +295,14 @@ def _evidence_of_any_angle(frames: Picture) -> Evidence:
         max(item.local for item in found),
         float(np.median([item.distance for item in found])),
         len(frames),
+    )
+
+
+def _rotated(frames: Picture, degrees: float) -> Picture:
+    side = frames.shape[1]
+    turn = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1.0)
+    return np.stack(
+        [cv2.warpAffine(frame, turn, (side, side), borderMode=cv2.BORDER_REFLECT_101) for frame in frames]
     )
 
 

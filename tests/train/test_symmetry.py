@@ -203,8 +203,10 @@ def test_a_recipe_is_settled_and_the_user_told() -> None:
 
 def test_explicit_keys_win_over_the_pictures() -> None:
     recipe = Recipe(augment=AugmentRecipe(flip_horizontal=True, rotate_degrees=5.0))
-    settled = with_symmetry(recipe, _set(_at_any_angle), lambda text: None).augment
+    told: list[str] = []
+    settled = with_symmetry(recipe, _set(_at_any_angle), told.append).augment
     assert settled == AugmentRecipe(True, False, 1, 5.0, 0.02)
+    assert told[0].endswith("but the recipe sets flip_horizontal, rotate_degrees")
 
 
 def test_none_and_a_complete_recipe_ask_nothing_of_the_pictures() -> None:
