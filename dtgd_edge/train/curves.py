@@ -59,14 +59,15 @@ class Curve:
         # Per positive: the negatives below it, and half of those that tie with it.
         beaten = self.negatives - (self.above + self.at_least) / 2
         gained = np.diff(self.hits, prepend=0)
-        return float(np.dot(gained / self.positives, beaten / self.negatives))
+        # Divided at the end: halves and whole numbers add up exactly, and a perfect curve is 1.
+        return float(np.dot(gained, beaten) / (self.positives * self.negatives))
 
     def average_precision(self) -> float | None:
         """Sum of precision x gain of recall, in [0, 1]; None without a positive."""
         if not self.positives:
             return None
         gained = np.diff(self.hits, prepend=0)
-        return float(np.dot(gained / self.positives, self.hits / (self.hits + self.at_least)))
+        return float(np.dot(gained, self.hits / (self.hits + self.at_least)) / self.positives)
 
     def aupro(self, limit: float) -> float | None:
         """Area under `pro` up to a false positive rate, divided by that rate; None unless there are both."""
