@@ -16,7 +16,7 @@ from dtgd_edge.train.metrics import Map, Mask
 
 SIDE_PX = 224  # of a square picture; others have the same area
 LONGEST_PX = 2 * SIDE_PX
-_QUALITY = 82
+_PICTURE_QUALITY, _HEAT_QUALITY = 75, 78
 _LIGHT, _DARK, _GREY = (255, 255, 255), (0, 0, 0), 150
 _SCALE_HW = (14, 280)
 
@@ -71,7 +71,7 @@ class Album:
         draw_heat(heat, _peaks(anomaly_map[rows, columns], size_hw), self._threshold)
         if mask is not None:
             _outline(heat, _peaks(mask[rows, columns].astype(np.float32), size_hw) > 0)
-        self._thumbs[part.path] = Thumbs(_jpeg(picture), _jpeg(heat), size_hw)
+        self._thumbs[part.path] = Thumbs(_jpeg(picture), _jpeg_true_to_colour(heat), size_hw)
 
     def __getitem__(self, path: Path) -> Thumbs:
         """The small pictures of a part that was added."""
@@ -122,7 +122,9 @@ def _peaks(values: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.
     import cv2
 
     steps = [math.ceil(side / small) for side, small in zip(values.shape, size_hw, strict=True)]
-    largest = cv2.dilate(np.ascontiguousarray(values), np.ones(steps, np.uint8))
+    # Twice as far as it takes to lose none, so that one hot pixel becomes two, which can be seen.
+    around = np.ones([2 * step - 1 for step in steps], np.uint8)
+    largest = cv2.dilate(np.ascontiguousarray(values), around)
     return np.asarray(cv2.resize(largest, size_hw[::-1], interpolation=cv2.INTER_NEAREST), np.float32)
 
 
@@ -140,4 +142,13 @@ def _outline(picture: NDArray[np.uint8], mask: Mask) -> None:
 def _jpeg(picture: NDArray[Any]) -> bytes:
     import cv2
 
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _PICTURE_QUALITY])[1].tobytes()
+
+
+def _jpeg_true_to_colour(picture: NDArray[Any]) -> bytes:
+    """With colours at half the resolution, as JPEG likes it, a small hot spot turns grey."""
+    import cv2
+
+    sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    options = [cv2.IMWRITE_JPEG_QUALITY, _HEAT_QUALITY, *sampling]
+    return cv2.imencode(".jpg", picture, options)[1].tobytes()
