@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,8 @@ class Machine:
     load: float | None
 
 
-def this_machine() -> Machine:
-    """Take the fingerprint."""
+def this_machine(packages: Sequence[str] = PACKAGES) -> Machine:
+    """Take the fingerprint; `packages` are the installed libraries whose versions matter."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
         cpu=_cpu(),
@@ -44,7 +45,7 @@ def this_machine() -> Machine:
         board=_text(Path("/proc/device-tree/model")),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        packages={name: importlib.metadata.version(name) for name in packages},
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 

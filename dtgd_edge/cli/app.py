@@ -5,7 +5,21 @@ import sys
 
 import typer
 
-from dtgd_edge.cli import bench, build, demo, doctor, evaluate, export, info, run, sample, train, verify
+from dtgd_edge.cli import (
+    bench,
+    build,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    run,
+    sample,
+    suite,
+    train,
+    verify,
+)
 from dtgd_edge.cli.console import ERR, exit_with
 from dtgd_edge.errors import DtgdError
 
@@ -18,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(sample.sample)
+app.command()(data.data)
 app.command()(train.train)
 app.command()(export.export)
 app.command()(build.build)
@@ -27,6 +42,7 @@ app.command()(verify.verify)
 app.command()(info.info)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
+app.command()(suite.suite)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import typer
 
 from dtgd_edge.bundle import SUFFIX, Bundle, Threshold
 from dtgd_edge.cli.console import OUT, Backend, Json, print_json, table, train_extra
-from dtgd_edge.cli.train import progress_bar, read_pictures
+from dtgd_edge.cli.train import LayoutName, progress_bar, read_pictures
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.runtime.session import open_session, score_all
 
@@ -27,6 +27,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A data set with test pictures.")],
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
+    layout: LayoutName = None,
     report: Annotated[
         Path | None,
         typer.Option(help="Write a page with curves and pictures here, FILE.html, and FILE.json."),
@@ -39,7 +40,7 @@ def evaluate(
 
     if report is not None:
         require_report_path(report)
-    pictures = read_pictures(data, defects, masks)
+    pictures = read_pictures(data, defects, masks, layout)
     with opened(scored, backend) as subject:
         album = None if report is None else Album(subject.geometry, subject.threshold.value)
         evaluation = _evaluated(subject, pictures, None if album is None else album.add)

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.train.layouts import LAYOUTS
 from dtgd_edge.workspace import RUNS, newest_checkpoint
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_S = 10.0
 
+LayoutName = Annotated[
+    str | None,
+    typer.Option("--layout", help=f"{', '.join(layout.name for layout in LAYOUTS)}; default: recognised."),
+]
+
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Good pictures: a folder, or a data set in MVTec AD layout.")],
+    data: Annotated[Path, typer.Argument(help="Good pictures: a folder, or a data set in a known layout.")],
     recipe: Annotated[Path | None, typer.Option(help="A recipe in TOML; see train/recipes.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="The teacher's: imagenet, shipped, or a path to .safetensors or .pth.")
@@ -41,6 +47,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts, for testing.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
+    layout: LayoutName = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the checkpoint; default: runs/<name>-<time>.")
     ] = None,
@@ -67,7 +74,7 @@ def train(
     if out is None:
         name = f"{data.resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
         out = newest_checkpoint(workspace) if resume else workspace / RUNS / name
-    pictures = read_pictures(data, defects, masks)
+    pictures = read_pictures(data, defects, masks, layout)
     checkpoint = train_shown(pictures, plan, out, device, resume)
     if as_json:
         record = checkpoint.record
@@ -78,15 +85,20 @@ def train(
     OUT.print(f"checkpoint: {out} (teacher: {checkpoint.record.teacher})")
 
 
-def read_pictures(data: Path, defects: Path | None = None, masks: Path | None = None) -> "DataSet":
+def read_pictures(
+    data: Path, defects: Path | None = None, masks: Path | None = None, layout: str | None = None
+) -> "DataSet":
     """Check every picture of a folder, with a progress bar and its warnings."""
     from dtgd_edge.train.data import read_data
 
     with progress_bar("checking pictures") as advance:
-        pictures = read_data(data, defects=defects, masks=masks, progress=advance)
+        pictures = read_data(data, defects=defects, masks=masks, layout=layout, progress=advance)
     for warning in pictures.warnings:
         ERR.print(f"note: {warning}", markup=False)
-    say(f"{len(pictures.train)} good pictures to train on, {len(pictures.test)} to test on")
+    say(
+        f"layout {pictures.layout}: {len(pictures.train)} good pictures to train on, "
+        f"{len(pictures.test)} to test on"
+    )
     return pictures
 
 

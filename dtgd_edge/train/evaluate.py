@@ -14,19 +14,15 @@ from numpy.typing import NDArray
 
 from dtgd_edge.errors import BackendError, DataError, ShapeError
 from dtgd_edge.geometry import Geometry
-from dtgd_edge.train.curves import Curve
+from dtgd_edge.train.curves import Curve, Map, Mask
 from dtgd_edge.train.data import Part, read_frame, read_mask
 from dtgd_edge.train.metrics import (
     AUPRO_LIMIT,
     DETECTIONS,
-    Map,
-    Mask,
     Metrics,
-    OperatingPoint,
     Pool,
-    operating_point,
-    point_detecting,
 )
+from dtgd_edge.train.operating import OperatingPoint, operating_point, point_detecting
 from dtgd_edge.verdict import Decision, Scores, decide
 
 ScoreFrames = Callable[[NDArray[np.uint8]], Scores]
@@ -154,7 +150,7 @@ def evaluate(
     per_part: list[PartScore] = []
     for part, size_hw, value, anomaly_map in _scored(score, parts, geometry, batch):
         scored = PartScore(part.path, part.kind, part.is_defective, value)
-        mask = None if part.is_defective and part.mask_path is None else read_mask(part, size_hw)
+        mask = None if part.is_defective and not part.mask_paths else read_mask(part, size_hw)
         native_map = geometry.map_on_frame(anomaly_map, size_hw)
         kind = part.kind if part.is_defective else None
         native.add(kind, value, native_map, mask)

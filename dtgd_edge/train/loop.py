@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dtgd_edge.errors import ConfigError, DataError
-from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_spec
+from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.batches import Batch, BatchMaker, calibration_frames, judging_defects
 from dtgd_edge.train.checkpoint import (
     SCHEMA,
@@ -22,15 +22,18 @@ from dtgd_edge.train.checkpoint import (
     CheckpointRecord,
     JudgingFrames,
     device_from_name,
+    optimiser_tensors,
+    restore_optimiser,
     save_checkpoint,
     save_frames,
     tensors_under,
 )
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
-from dtgd_edge.train.losses import dtgd_losses
+from dtgd_edge.train.losses import dtgd_losses, teacher_loss
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.train.tuning import Tuning
 from dtgd_edge.workspace import CHECKPOINT
 
 LOGGER = logging.getLogger(__name__)
@@ -43,7 +46,14 @@ MOST_FITTED = 32
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is reported after each step."""
+    """What is reported after each step.
+
+    Attributes:
+        step, steps: done, and to do.
+        loss: all that the step lowered.
+        consistency, dissimilarity, gate: the student's terms, unweighted.
+        teacher: the part of a tuned teacher; 0 while none learns.
+    """
 
     step: int
     steps: int
@@ -51,6 +61,7 @@ class Progress:
     consistency: float
     dissimilarity: float
     gate: float
+    teacher: float
 
 
 def train(
@@ -94,15 +105,16 @@ def train(
         recipe = resolved(recipe, teacher.backbone)
     else:
         teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
-    network = DTGD(teacher.network, backbone_spec(recipe.student.backbone), recipe.student.tnr)
+    network = DTGD(teacher.network, recipe.student)
     network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tuning = Tuning(network.teacher, recipe) if recipe.teacher.variant == "tuned" else None
     optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
     if earlier is None:
         save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
     else:
-        first, loss = _restore(earlier, network, average, optimiser)
+        first, loss = _restore(earlier, network, average, optimiser, tuning)
 
     def save(step: int) -> None:
         def record(name: str, digest: str) -> CheckpointRecord:
@@ -110,12 +122,12 @@ def train(
                 SCHEMA, recipe, step, name, digest, teacher.origin, str(data.root), data.frame_size_hw, loss
             )
 
-        save_checkpoint(folder, _tensors(network, average, optimiser), record)
+        save_checkpoint(folder, _tensors(network, average, optimiser, tuning), record)
 
     maker, steps, step = BatchMaker(frames, recipe), recipe.optimiser.steps, first
     with _deferred_interrupt() as interrupted:
         for batch in maker.batches(first, steps):
-            progress = _step(network, optimiser, average, batch, recipe, step + 1, where)
+            progress = _step(network, optimiser, average, tuning, batch, recipe, step + 1, where)
             step, loss = step + 1, progress.loss
             if not math.isfinite(loss):
                 raise DataError(
@@ -166,37 +178,49 @@ def _step(
     network: DTGD,
     optimiser: torch.optim.Adam,
     average: dict[str, Tensor],
+    tuning: Tuning | None,
     batch: Batch,
     recipe: Recipe,
     step: int,
     device: torch.device,
 ) -> Progress:
+    rate = learning_rate(recipe, step)
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, step)
+        group["lr"] = rate
     clean = tensor_from_frames(batch.clean, device)
     corrupted = tensor_from_frames(batch.corrupted, device)
     mask = torch.from_numpy(batch.mask).to(device)
+    both = torch.cat([clean, corrupted])
+    learning = tuning if tuning is not None and tuning.has_begun(step) else None
     with _autocast(device):
         with torch.no_grad():
-            both = network.teacher(torch.cat([clean, corrupted]))
-        normal = [f[: len(clean)] for f in both]
-        anomalous = [f[len(clean) :] for f in both]
+            frozen = (network.teacher if tuning is None else tuning.normal)(both)
+        tuned = frozen if learning is None else network.teacher(both)
+        normal = [f[: len(clean)] for f in frozen]
+        anomalous = [f[len(clean) :].detach() for f in tuned]
         features = network.student(corrupted, anomalous)
     # The mask's pull comes in over the first fifth, once the student has something to agree with.
     ramp = min(1.0, step / (0.2 * recipe.optimiser.steps))
     losses = dtgd_losses(features, normal, anomalous, mask, recipe.loss, ramp)
+    of_teacher = mask.new_zeros(()) if learning is None else teacher_loss(tuned, frozen, mask)
+    total = losses.total + of_teacher  # no parameter is in both
     optimiser.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.student.parameters(), recipe.optimiser.clip)
     optimiser.step()
-    _average(network, average, min(recipe.optimiser.average, (1 + step) / (10 + step)))
+    decay = min(recipe.optimiser.average, (1 + step) / (10 + step))
+    _average(network.student, average, decay)
+    if learning is not None:
+        learning.update(rate / recipe.optimiser.learning_rate)
+        _average(network.teacher, learning.average, decay)
     return Progress(
         step,
         recipe.optimiser.steps,
-        losses.total.item(),
+        total.item(),
         losses.consistency.item(),
         losses.dissimilarity.item(),
         losses.gate.item(),
+        of_teacher.item(),
     )
 
 
@@ -220,8 +244,8 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
 
 
 @torch.no_grad()
-def _average(network: DTGD, average: dict[str, Tensor], decay: float) -> None:
-    for name, value in network.student.state_dict().items():
+def _average(module: nn.Module, average: dict[str, Tensor], decay: float) -> None:
+    for name, value in module.state_dict().items():
         if value.is_floating_point():
             average[name].lerp_(value, 1 - decay)
         else:
@@ -246,22 +270,24 @@ def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> Ju
     return JudgingFrames(normals, defects, masks, calibration_frames(fit, recipe, MOST_FITTED))
 
 
-def _tensors(network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam) -> dict[str, Tensor]:
-    """Collect what a checkpoint holds: teacher., student., average. and adam.<moment>. tensors."""
-    tensors = {f"teacher.{k}": v for k, v in network.teacher.state_dict().items()}
+def _tensors(
+    network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam, tuning: Tuning | None
+) -> dict[str, Tensor]:
+    """Collect what a checkpoint holds: teacher. (the normal one), student., average. and adam.<moment>.
+    tensors, and those of a tuned teacher.
+    """
+    normal = network.teacher if tuning is None else tuning.normal
+    tensors = {f"teacher.{k}": v for k, v in normal.state_dict().items()}
     tensors |= {f"student.{k}": v for k, v in network.student.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
-    names = [name for name, _ in network.student.named_parameters()]
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{moment}.{names[index]}": value for moment, value in state.items()}
-    return tensors
+    tensors |= optimiser_tensors(optimiser, network.student, "adam.")
+    return tensors if tuning is None else tensors | tuning.tensors()
 
 
 def _same_teacher(checkpoint: Checkpoint) -> Teacher:
     """Take the teacher out of the checkpoint: its file may be gone or another one by now."""
     backbone = checkpoint.record.recipe.teacher.backbone
-    network = checkpoint.network().teacher
-    return Teacher(network, backbone, checkpoint.record.teacher)
+    return Teacher(checkpoint.normal_teacher(), backbone, checkpoint.record.teacher)
 
 
 def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recipe:
@@ -282,16 +308,18 @@ def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recip
 
 
 def _restore(
-    checkpoint: Checkpoint, network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam
+    checkpoint: Checkpoint,
+    network: DTGD,
+    average: dict[str, Tensor],
+    optimiser: torch.optim.Adam,
+    tuning: Tuning | None,
 ) -> tuple[int, float]:
     """Put a checkpoint's tensors back; returns its step and loss."""
     tensors = checkpoint.tensors
     network.student.load_state_dict(tensors_under(tensors, "student."))
     for name, value in tensors_under(tensors, "average.").items():
         average[name].copy_(value)
-    names = [name for name, _ in network.student.named_parameters()]
-    moments = {m: tensors_under(tensors, f"adam.{m}.") for m in ("step", "exp_avg", "exp_avg_sq")}
-    state = optimiser.state_dict()
-    state["state"] = {i: {m: values[n] for m, values in moments.items()} for i, n in enumerate(names)}
-    optimiser.load_state_dict(state)
+    restore_optimiser(optimiser, network.student, tensors, "adam.")
+    if tuning is not None:
+        tuning.restore(tensors)
     return checkpoint.record.step, checkpoint.record.loss

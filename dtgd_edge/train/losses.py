@@ -40,9 +40,7 @@ def dtgd_losses(
         recipe: weights.
         ramp: share of the dissimilarity weight in force, 0 to 1.
     """
-    masks = [
-        F.adaptive_avg_pool2d(mask, (f.shape[2], f.shape[3]))[:, 0] for f in normal
-    ]  # [B, H_k, W_k], soft
+    masks = masks_at(mask, normal)
     consistency = consistency_loss(student, normal, recipe)
     if recipe.dissimilarity_form == "hinge":
         dissimilarity = hinge_dissimilarity(student, normal, anomalous, masks, recipe.hinge_margin)
@@ -53,6 +51,37 @@ def dtgd_losses(
     return Losses(total, consistency, dissimilarity, gate)
 
 
+def teacher_loss(tuned: list[Tensor], frozen: list[Tensor], mask: Tensor) -> Tensor:
+    """What tunes the anomaly teacher in variant U (URD's three terms).
+
+    On a clean picture it agrees with the normal teacher; on a corrupted one it differs from what that
+    makes of the clean picture just where the mask is; and as a whole it goes on seeing what that sees.
+
+    Args:
+        tuned: its features of the clean pictures and, behind them, the corrupted ones: [2 B, C_k, H_k, W_k].
+        frozen: the normal teacher's, of the same.
+        mask: float [B, 1, H, W], 1 where the picture was corrupted.
+    """
+    total = mask.new_zeros(())
+    for level, level_mask in enumerate(masks_at(mask, frozen)):
+        normal, seen = frozen[level].chunk(2)
+        of_clean, of_corrupted = tuned[level].chunk(2)
+        total = total + (1 - cosine(of_clean, normal)).mean()
+        total = total + (1 - cosine(of_corrupted, normal) - level_mask).abs().mean()
+        total = total + (1 - whole_cosine(of_corrupted, seen)).mean()
+    return total
+
+
+def masks_at(mask: Tensor, features: list[Tensor]) -> list[Tensor]:
+    """Area averages of a mask [B, 1, H, W] on each level's grid, [B, H_k, W_k]; tiny defects stay."""
+    return [F.adaptive_avg_pool2d(mask, (f.shape[2], f.shape[3]))[:, 0] for f in features]
+
+
+def whole_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of two features as a whole, in float32: [B, C, H, W] x 2 to [B]."""
+    return F.cosine_similarity(a.float().flatten(1), b.float().flatten(1))
+
+
 def consistency_loss(student: StudentFeatures, normal: list[Tensor], recipe: LossRecipe) -> Tensor:
     """Agreement with the normal teacher, per position and as a whole (the latter as in RD4AD)."""
     total = normal[0].new_zeros((), dtype=torch.float32)
@@ -61,8 +90,7 @@ def consistency_loss(student: StudentFeatures, normal: list[Tensor], recipe: Los
         if recipe.encoder_consistency:
             total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
         if recipe.global_consistency:
-            whole = F.cosine_similarity(decoded.float().flatten(1), target.float().flatten(1))
-            total = total + recipe.global_consistency * (1 - whole).mean()
+            total = total + recipe.global_consistency * (1 - whole_cosine(decoded, target)).mean()
     return total
 
 

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train.curves import Curve, Map, Mask, PixelPool, curve_from_scores
 
-__all__ = ["Map", "Mask", "Metrics", "OperatingPoint", "Pool"]
-
 Labels = Sequence[bool] | NDArray[np.bool_]
 ImageScores = Sequence[float] | NDArray[Any]
 
@@ -36,14 +34,14 @@ class Metrics:
         aupro: area under the per-region overlap up to 30 % false positive pixels, divided by 0.3.
         aupro_05: the same up to 5 %, which tells good maps apart when `aupro` no longer does.
         f1_max: largest F1 over all thresholds of the image score.
-        pixel_f1_max: the same for pixels, pooled.
+        pictures: number of pictures.
+        defective: how many of them are defective.
+        without_mask: defective pictures without a mask; the pixel measures leave them out.
+        pixel_f1_max: as `f1_max`, for pixels, pooled.
         false_reject_100: share of good parts rejected at the highest threshold that detects every
             defective part.
         false_reject_99: the same, at least 99 % of them.
         false_reject_95: the same, at least 95 % of them.
-        pictures: number of pictures.
-        defective: how many of them are defective.
-        without_mask: defective pictures without a mask; the pixel measures leave them out.
     """
 
     image_auroc: float | None
@@ -52,50 +50,18 @@ class Metrics:
     aupro: float | None
     aupro_05: float | None
     f1_max: float | None
-    pixel_f1_max: float | None
-    false_reject_100: float | None
-    false_reject_99: float | None
-    false_reject_95: float | None
     pictures: int
     defective: int
     without_mask: int = 0
+    # Results written before these were measured can still be read.
+    pixel_f1_max: float | None = None
+    false_reject_100: float | None = None
+    false_reject_99: float | None = None
+    false_reject_95: float | None = None
 
     def record(self) -> dict[str, Any]:
         """All attributes as plain JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """What happens at one threshold: `score > threshold` is NG.
-
-    Attributes:
-        threshold: of the image score.
-        detected: defective parts above it.
-        missed: defective parts not above it.
-        false_alarms: good parts above it.
-        passed: good parts not above it.
-    """
-
-    threshold: float
-    detected: int
-    missed: int
-    false_alarms: int
-    passed: int
-
-    @property
-    def detection(self) -> float | None:
-        """Share of the defective parts that is detected; None without any."""
-        return _share(self.detected, self.missed)
-
-    @property
-    def false_reject(self) -> float | None:
-        """Share of the good parts that is rejected; None without any."""
-        return _share(self.false_alarms, self.passed)
-
-    def record(self) -> dict[str, Any]:
-        """All attributes and both shares as plain JSON values."""
-        return {**asdict(self), "detection": self.detection, "false_reject": self.false_reject}
 
 
 class Pool:
@@ -157,18 +123,36 @@ class Pool:
             aupro=pixel.aupro(AUPRO_LIMIT),
             aupro_05=pixel.aupro(AUPRO_STRICT_LIMIT),
             f1_max=image_f1 and image_f1[0],
+            pictures=len(rows),
+            defective=image.positives,
+            without_mask=sum(kind is None or own == kind for own in self._without_mask),
             pixel_f1_max=pixel_f1 and pixel_f1[0],
             false_reject_100=false_rejects[0],
             false_reject_99=false_rejects[1],
             false_reject_95=false_rejects[2],
-            pictures=len(rows),
-            defective=image.positives,
-            without_mask=sum(kind is None or own == kind for own in self._without_mask),
         )
 
     def pixel_curve(self) -> Curve:
         """The curve of all pixels."""
         return self._pixels.curve()
+
+
+def pooled_metrics(
+    maps: Sequence[Map], masks: Sequence[Mask | None], scores: ImageScores, labels: Labels
+) -> Metrics:
+    """Every measure of parts whose defects are of one kind, or of no matter which.
+
+    Args:
+        maps, masks, scores: one per part, as `Pool.add` takes them.
+        labels: [N], True for defective.
+
+    Raises:
+        DataError: as `Pool`.
+    """
+    pool = Pool()
+    for anomaly_map, mask, score, is_defective in zip(maps, masks, scores, labels, strict=True):
+        pool.add("defective" if is_defective else None, float(score), anomaly_map, mask)
+    return pool.metrics()
 
 
 def image_auroc(labels: Labels, scores: ImageScores) -> float | None:
@@ -208,34 +192,15 @@ def f1_max(labels: Labels, scores: ImageScores) -> tuple[float, float] | None:
     """
     curve = image_curve(labels, scores)
     best = curve.f1_max()
-    return best and (best[0], _just_below(float(curve.value[best[1]]), scores))
+    return best and (best[0], threshold_just_below(float(curve.value[best[1]]), scores))
 
 
-def operating_point(labels: Labels, scores: ImageScores, threshold: float) -> OperatingPoint:
-    """Count what happens at a threshold; arguments as `image_auroc`."""
-    is_defective, is_ng = np.asarray(labels, np.bool_), np.asarray(scores) > threshold
-    return OperatingPoint(
-        threshold=threshold,
-        detected=int((is_defective & is_ng).sum()),
-        missed=int((is_defective & ~is_ng).sum()),
-        false_alarms=int((~is_defective & is_ng).sum()),
-        passed=int((~is_defective & ~is_ng).sum()),
-    )
-
-
-def point_detecting(labels: Labels, scores: ImageScores, share: float) -> OperatingPoint | None:
-    """The highest threshold that detects at least a share of the defective parts.
-
-    Args and errors: as `image_auroc`; share: in (0, 1].
-
-    Returns:
-        None when all labels are equal.
-    """
-    curve = image_curve(labels, scores)
-    if not curve.has_both:
-        return None
-    value = float(curve.value[curve.detecting(share)])
-    return operating_point(labels, scores, _just_below(value, scores))
+def threshold_just_below(value: float, scores: ImageScores) -> float:
+    """A threshold that a score of `value` is above, half-way to the next lower score if possible."""
+    values = np.asarray(scores, np.float64)
+    just_below = float(np.nextafter(value, -np.inf))
+    lower = float(values[values < value].max(initial=-np.inf))
+    return just_below if lower == -np.inf else min((lower + value) / 2, just_below)
 
 
 def pixel_auroc(maps: Sequence[Map], masks: Sequence[Mask]) -> float | None:
@@ -286,20 +251,8 @@ def image_curve(labels: Labels, scores: ImageScores) -> Curve:
     return curve_from_scores(values[positive], values[~positive])
 
 
-def _just_below(value: float, scores: ImageScores) -> float:
-    """A threshold that a score of `value` is above, half-way to the next lower score if possible."""
-    values = np.asarray(scores, np.float64)
-    just_below = float(np.nextafter(value, -np.inf))
-    lower = float(values[values < value].max(initial=-np.inf))
-    return just_below if lower == -np.inf else min((lower + value) / 2, just_below)
-
-
 def _curve_from_maps(maps: Sequence[Map], masks: Sequence[Mask]) -> Curve:
     pool = PixelPool()
     for anomaly_map, mask in zip(maps, masks, strict=True):
         pool.add(None, anomaly_map, mask)
     return pool.curve()
-
-
-def _share(part: int, rest: int) -> float | None:
-    return part / (part + rest) if part + rest else None

@@ -9,18 +9,34 @@ from dtgd_edge.errors import ConfigError
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.synth import FAMILIES
 
+Variant = Literal["frozen", "tuned"]
+TNRForm = Literal["subtract", "inject", "off"]
+Fusion = Literal["calibrated", "sum", "product"]
+
 
 @dataclass(frozen=True, slots=True)
 class TeacherRecipe:
-    """The frozen network that both teachers are (METHOD variant F).
+    """The two teachers, which start as one network.
 
     Attributes:
         backbone: a name from dtgd_edge.train.backbones, or "auto": whatever the weights are for.
         weights: "auto", "imagenet", "shipped", "random" or a path to .safetensors or .pth.
+        variant: "frozen": one network that never learns is both teachers (F); "tuned": the anomaly
+            teacher is a copy that learns from the synthetic anomalies, and the one that ships (U).
+        learning_rate: of the tuned teacher, the highest; it falls as the student's does.
     """
 
     backbone: str = "auto"
     weights: str = "auto"
+    variant: Variant = "frozen"
+    learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ConfigError(
+                f"teacher.learning_rate is {self.learning_rate:g}; expected more than 0; "
+                'for a teacher that does not learn, set teacher.variant to "frozen"'
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +45,14 @@ class StudentRecipe:
 
     Attributes:
         backbone: "auto" (a ResNet-18 as wide as the teacher) or a ResNet name.
-        tnr: put a TNR module after each encoder block; off: the encoder's features go on uncleaned.
+        tnr: what stands after each encoder block: "subtract" takes the noise off, "inject" mixes the
+            anomaly teacher's feature in where the gate calls it normal (as URD does), "off" nothing.
+        skips: give the decoder the cleaned encoder features too, level by level.
     """
 
     backbone: str = "auto"
-    tnr: bool = True
+    tnr: TNRForm = "subtract"
+    skips: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +63,8 @@ class LossRecipe:
         encoder_consistency: share of the cleaned encoder features in the consistency loss (alpha).
         global_consistency: share of the whole-map cosine in the consistency loss (beta).
         dissimilarity: weight of the dissimilarity loss.
-        dissimilarity_form: "hinge" (relative to the normal teacher) or "mask" (regression to the mask).
+        dissimilarity_form: "hinge" (relative to the normal teacher) or "mask" (regression to the mask; made
+            for a tuned teacher, which is itself trained towards it; with a frozen one weigh it 0.1 at most).
         hinge_margin: how much less similar than the normal target is asked for (delta).
         gate: weight of the gates' cross-entropy.
     """
@@ -125,12 +145,15 @@ class ScoringRecipe:
     """How distances become a map and a score; all of it ends up inside the graph.
 
     Attributes:
+        fusion: of the levels' distances: "calibrated" adds them in units of each level's good parts,
+            "sum" adds them as they are, "product" multiplies them.
         blur_sigma: of the Gaussian, in pixels of the quarter-resolution map.
         top: the score is the mean of this many largest map pixels; 1: the maximum.
         threshold_quantile: quantile of the held-out normals' scores.
         threshold_margin: distance kept above that quantile, as a share of its distance to the median.
     """
 
+    fusion: Fusion = "calibrated"
     blur_sigma: float = 1.0
     top: int = 1
     threshold_quantile: float = 0.995

@@ -31,7 +31,7 @@ def parts(tmp_path: Path) -> list[Part]:
         write_picture(path, picture)
         write_picture(mask_path, mask)
         made.append(
-            Part(path, index >= 2, "square" if index >= 2 else "good", mask_path if index >= 2 else None)
+            Part(path, index >= 2, "square" if index >= 2 else "good", (mask_path,) if index >= 2 else ())
         )
     return made
 
@@ -56,8 +56,7 @@ def test_perfect_graph(parts: list[Part]) -> None:
 def test_a_defect_too_thin_for_the_graph_still_counts_natively(parts: list[Part]) -> None:
     mask = np.zeros((128, 192), np.uint8)
     mask[61, 91] = 255
-    thin = parts[4].mask_path
-    assert thin is not None
+    (thin,) = parts[4].mask_paths
     write_picture(thin, mask)
     found = evaluate(_brightness, [*parts[:2], parts[4]], GEOMETRY)
     assert found.native.aupro is not None and found.native.pixel_ap is not None

@@ -1,6 +1,5 @@
 import math
 from collections import deque
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,31 +7,19 @@ import pytest
 from numpy.typing import NDArray
 
 from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.train.curves import Map, Mask
 from dtgd_edge.train.metrics import (
-    Map,
-    Mask,
-    Metrics,
     Pool,
     aupro,
     average_precision,
     f1_max,
     image_auroc,
-    operating_point,
     pixel_auroc,
-    point_detecting,
+    pooled_metrics,
 )
+from dtgd_edge.train.operating import operating_point, point_detecting
 
 EMPTY = np.zeros((6, 7), np.bool_)
-
-
-def pooled_metrics(
-    maps: Sequence[Map], masks: Sequence[Mask | None], scores: Sequence[float], labels: Sequence[bool]
-) -> Metrics:
-    """One kind of defect only."""
-    pool = Pool()
-    for anomaly_map, mask, score, label in zip(maps, masks, scores, labels, strict=True):
-        pool.add("defect" if label else None, score, anomaly_map, mask)
-    return pool.metrics()
 
 
 def _case(seed: int, ties: bool) -> tuple[list[Map], list[Mask]]:

@@ -8,7 +8,15 @@ import pytest
 from dtgd_edge.config import mapping_from_record, record_from_mapping
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.geometry import Geometry
-from dtgd_edge.train.recipe import LossRecipe, OptimiserRecipe, Recipe, SynthRecipe, read_recipe
+from dtgd_edge.train.recipe import (
+    LossRecipe,
+    OptimiserRecipe,
+    Recipe,
+    StudentRecipe,
+    SynthRecipe,
+    TeacherRecipe,
+    read_recipe,
+)
 from dtgd_edge.train.synth import FAMILIES
 
 
@@ -29,8 +37,12 @@ def test_given_keys_are_taken_and_the_others_keep_their_defaults(tmp_path: Path)
         seed = 7
         [geometry]
         size_hw = [128, 160]
+        [teacher]
+        variant = "tuned"
+        learning_rate = 2e-5
         [student]
-        tnr = false
+        tnr = "off"
+        skips = true
         [loss]
         dissimilarity_form = "mask"
         [synth]
@@ -39,7 +51,8 @@ def test_given_keys_are_taken_and_the_others_keep_their_defaults(tmp_path: Path)
         """,
     )
     assert recipe.seed == 7 and recipe.geometry == Geometry(size_hw=(128, 160))
-    assert not recipe.student.tnr
+    assert recipe.student == StudentRecipe(tnr="off", skips=True)
+    assert recipe.teacher == TeacherRecipe(variant="tuned", learning_rate=2e-5)
     assert recipe.loss == LossRecipe(dissimilarity_form="mask")
     assert recipe.synth == SynthRecipe(families=("texture", "spots"), held_out="warp")
     assert recipe.optimiser == OptimiserRecipe()
@@ -69,6 +82,10 @@ def test_defaults_hold_one_family_out() -> None:
         ("[optimiser]\nbatch = 1", "expected at least 1 step of 2 pictures"),
         ("[optimiser]\nsteps = 'many'", r"optimiser\.steps.*expected int"),
         ("[loss]\ndissimilarity_form = 'other'", r"loss\.dissimilarity_form.*'other'"),
+        ("[teacher]\nvariant = 'U'", r"teacher\.variant.*'U'"),
+        ("[teacher]\nlearning_rate = 0", "teacher.learning_rate is 0; expected more than 0"),
+        ("[student]\ntnr = true", r"student\.tnr.*expected str, got bool"),
+        ("[scoring]\nfusion = 'max'", r"scoring\.fusion.*'max'"),
         ("[synth]\nfamilies = ['rust']", "'rust' is not known; expected some of texture"),
         ("[synth]\nheld_out = 'spots'", "also in synth.families"),
         ("[synth]\nfamilies = []", "synth.families is empty"),

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.heat import bgr_from_image, draw_heat, heat_range
 from dtgd_edge.pictures import read_picture
+from dtgd_edge.train.curves import Map, Mask
 from dtgd_edge.train.evaluate import PartScore
-from dtgd_edge.train.metrics import Map, Mask
 
 SIDE_PX = 224  # of a square picture; others have the same area
 LONGEST_PX = 2 * SIDE_PX

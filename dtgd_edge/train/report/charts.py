@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.train.evaluate import PartScore
-from dtgd_edge.train.metrics import AUPRO_LIMIT, AUPRO_STRICT_LIMIT, OperatingPoint, image_curve
+from dtgd_edge.train.metrics import AUPRO_LIMIT, AUPRO_STRICT_LIMIT, image_curve
+from dtgd_edge.train.operating import OperatingPoint
 from dtgd_edge.train.report.texts import percent, score
 
 _WIDTH, _HEIGHT = 360, 264

@@ -7,7 +7,8 @@ from string import Template
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.heat import heat_range
 from dtgd_edge.train.evaluate import Evaluation, KindMetrics
-from dtgd_edge.train.metrics import DETECTIONS, Metrics, OperatingPoint
+from dtgd_edge.train.metrics import DETECTIONS, Metrics
+from dtgd_edge.train.operating import OperatingPoint
 from dtgd_edge.train.report.about import About
 from dtgd_edge.train.report.album import Album
 from dtgd_edge.train.report.cards import Cards, data_uri

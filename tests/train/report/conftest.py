@@ -61,7 +61,7 @@ def made_parts(folder: Path, parts: list[tuple[str, float]] = PARTS) -> list[Par
         write_picture(path, picture)
         write_picture(mask_path, mask)
         is_defective = kind != "good"
-        made.append(Part(path, is_defective, kind, mask_path if is_defective else None))
+        made.append(Part(path, is_defective, kind, (mask_path,) if is_defective else ()))
     return made
 
 

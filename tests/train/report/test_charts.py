@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dtgd_edge.train.evaluate import PartScore
-from dtgd_edge.train.metrics import operating_point
+from dtgd_edge.train.operating import operating_point
 from dtgd_edge.train.report.charts import pro_chart, roc_chart, score_histogram
 
 Bar = tuple[str, float, float, int]
