@@ -16,12 +16,7 @@ from dtgd_edge.errors import BackendError, DataError, ShapeError
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.curves import Curve, Map, Mask
 from dtgd_edge.train.data import Part, read_frame, read_mask
-from dtgd_edge.train.metrics import (
-    AUPRO_LIMIT,
-    DETECTIONS,
-    Metrics,
-    Pool,
-)
+from dtgd_edge.train.metrics import AUPRO_LIMIT, DETECTIONS, Metrics, Pool
 from dtgd_edge.train.operating import OperatingPoint, operating_point, point_detecting
 from dtgd_edge.verdict import Decision, Scores, decide
 

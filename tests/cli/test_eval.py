@@ -94,12 +94,10 @@ def test_a_checkpoint_has_the_threshold_of_its_export(
 
 
 def test_what_stops_a_report(cli: Cli, tiny_bundle_path: Path, data: Path, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    (tmp_path / "file").write_text("")
+    page, file = tmp_path / "report.html", tmp_path / "file"
+    file.write_text("")
     refused(cli("eval", tiny_bundle_path, data, "--report", tmp_path / "report.pdf"), "report.pdf", ".html")
-    refused(
-        cli("eval", tiny_bundle_path, data, "--report", tmp_path / "file" / "report.html"), "not a folder"
-    )
+    refused(cli("eval", tiny_bundle_path, data, "--report", file / "report.html"), "Not a directory")
     refused(cli("eval", tiny_bundle_path, tmp_path / "nowhere", "--report", page), "nowhere", "not a folder")
     refused(cli("eval", tmp_path / "none.dtgd", data, "--report", page), "none.dtgd", "does not exist")
     refused(cli("eval", tiny_bundle_path, data / "train", "--report", page), "no test pictures")

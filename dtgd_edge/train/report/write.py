@@ -1,7 +1,7 @@
 """The report's two files."""
 
 import json
-import os
+import tempfile
 from pathlib import Path
 
 from dtgd_edge.atomic import written_whole
@@ -27,11 +27,14 @@ def require_report_path(path: Path) -> None:
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        what = "cannot be written to" if folder.is_dir() else "is not a folder"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
         raise SinkError(
-            f"{path} cannot be written: {folder} {what}; expected a place for the report; choose another"
-        )
+            f"{path} cannot be written, because nothing can be in {folder} ({exc.strerror}); "
+            "expected a place for the report; choose another"
+        ) from exc
 
 
 def write_report(path: Path, about: About, evaluation: Evaluation, album: Album) -> Path:
