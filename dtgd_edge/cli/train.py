@@ -55,34 +55,48 @@ def train(
         bool, typer.Option("--resume", help="Go on with --out, or with the newest run.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Run through torch.compile: slow to start, for long runs on CUDA."),
+    ] = False,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
     """Train on pictures of good parts."""
     with train_extra("train"):
+        from dtgd_edge.train import loop
+        from dtgd_edge.train.distributed import joined
         from dtgd_edge.train.recipe import Recipe, read_recipe
-
+    with joined(device) as world:
         plan = read_recipe(recipe) if recipe else Recipe()
-    if weights is not None:
-        plan = replace(plan, teacher=replace(plan.teacher, weights=weights))
-    if steps is not None:
-        plan = replace(plan, optimiser=replace(plan.optimiser, steps=steps))
-    if size is not None:
-        plan = replace(plan, geometry=replace(plan.geometry, size_hw=(size, size)))
-    if seed is not None:
-        plan = replace(plan, seed=seed)
-    if out is None:
-        name = f"{data.resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-        out = newest_checkpoint(workspace) if resume else workspace / RUNS / name
-    pictures = read_pictures(data, defects, masks, layout)
-    checkpoint = train_shown(pictures, plan, out, device, resume)
+        if weights is not None:
+            plan = replace(plan, teacher=replace(plan.teacher, weights=weights))
+        if steps is not None:
+            plan = replace(plan, optimiser=replace(plan.optimiser, steps=steps))
+        if size is not None:
+            plan = replace(plan, geometry=replace(plan.geometry, size_hw=(size, size)))
+        if seed is not None:
+            plan = replace(plan, seed=seed)
+
+        def chosen() -> "tuple[Path, DataSet]":
+            name = f"{data.resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
+            usual = newest_checkpoint(workspace) if resume and out is None else workspace / RUNS / name
+            return out or usual, read_pictures(data, defects, masks, layout)
+
+        folder, pictures = world.from_first(chosen)
+        if not world.is_first:
+            loop.train(pictures, plan, folder, device=device, resume=resume, compiled=compiled)
+            return
+        if world.size > 1:
+            say(f"{world.size} processes train together")
+        checkpoint = train_shown(pictures, plan, folder, device, resume, compiled)
     if as_json:
         record = checkpoint.record
         print_json(
-            {"checkpoint": str(out), "steps": record.step, "loss": record.loss, "teacher": record.teacher}
+            {"checkpoint": str(folder), "steps": record.step, "loss": record.loss, "teacher": record.teacher}
         )
         return
-    OUT.print(f"checkpoint: {out} (teacher: {checkpoint.record.teacher})")
+    OUT.print(f"checkpoint: {folder} (teacher: {checkpoint.record.teacher})")
 
 
 def read_pictures(
@@ -102,7 +116,9 @@ def read_pictures(
     return pictures
 
 
-def train_shown(pictures: "DataSet", recipe: "Recipe", out: Path, device: str, resume: bool) -> "Checkpoint":
+def train_shown(
+    pictures: "DataSet", recipe: "Recipe", out: Path, device: str, resume: bool, compiled: bool = False
+) -> "Checkpoint":
     """Train with a progress bar: loss and remaining time."""
     with train_extra("train"):
         from dtgd_edge.train import loop
@@ -112,7 +128,9 @@ def train_shown(pictures: "DataSet", recipe: "Recipe", out: Path, device: str, r
         def report(progress: loop.Progress) -> None:
             advance(progress.step, progress.steps, f"loss {progress.loss:.3f}")
 
-        return loop.train(pictures, recipe, out, device=device, resume=resume, report=report)
+        return loop.train(
+            pictures, recipe, out, device=device, resume=resume, compiled=compiled, report=report
+        )
 
 
 class Advance:

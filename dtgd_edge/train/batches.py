@@ -4,8 +4,9 @@ Every sample's randomness comes from (seed, step, place in the batch) alone, so 
 sees what an uninterrupted one would have seen.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -47,22 +48,30 @@ class BatchMaker:
         self._foregrounds = [foreground_of(frame) for frame in frames]
         self._recipe = recipe
 
-    def batch(self, step: int) -> Batch:
-        """Make the batch of a step; the same step gives the same batch."""
+    def batch(self, step: int, places: range | None = None) -> Batch:
+        """Make the batch of a step, or some places of it; the same step and place give the same sample."""
         size, count = self._recipe.optimiser.batch, len(self._frames)
-        samples = [self._sample(self._order(step * size + i, count), step, i) for i in range(size)]
+        chosen = range(size) if places is None else places
+        samples = [self._sample(self._order(step * size + i, count), step, i) for i in chosen]
         clean, corrupted, masks = (np.stack(column) for column in zip(*samples, strict=True))
         return Batch(clean, corrupted, masks[:, None].astype(np.float32))
 
-    def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Make the batches of steps first to last - 1, one ahead of time in a thread."""
-        with ThreadPoolExecutor(1) as pool:
-            upcoming = pool.submit(self.batch, first)
-            for step in range(first, last):
-                ready = upcoming.result()
-                if step + 1 < last:
-                    upcoming = pool.submit(self.batch, step + 1)
-                yield ready
+    def batches(
+        self, first: int, last: int, places: range | None = None, workers: int = 1
+    ) -> Iterator[Batch]:
+        """Make the batches of steps first to last - 1 ahead of time, one in each of `workers` threads.
+
+        How many threads there are changes nothing but the time: OpenCV and numpy leave Python free meanwhile.
+        """
+        pool, upcoming = ThreadPoolExecutor(workers), deque[Future[Batch]]()
+        try:
+            for step in range(first, last + workers):
+                if step < last:
+                    upcoming.append(pool.submit(self.batch, step, places))
+                if step >= first + workers:
+                    yield upcoming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _order(self, position: int, count: int) -> int:
         """Walk through all pictures in a new order each time round."""

@@ -1,6 +1,8 @@
 """The training loop: pictures to checkpoint."""
 
 import contextlib
+import functools
+import importlib.util
 import logging
 import math
 import signal
@@ -21,7 +23,6 @@ from dtgd_edge.train.checkpoint import (
     Checkpoint,
     CheckpointRecord,
     JudgingFrames,
-    device_from_name,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
@@ -29,6 +30,7 @@ from dtgd_edge.train.checkpoint import (
     tensors_under,
 )
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
+from dtgd_edge.train.distributed import World, joined, mean_over_processes
 from dtgd_edge.train.losses import dtgd_losses, teacher_loss
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
@@ -42,6 +44,7 @@ SAVE_EVERY_STEPS = 200
 MOST_NORMALS = 64
 MOST_DEFECTS = 112
 MOST_FITTED = 32
+MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class Progress:
     teacher: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The network's parts as a step calls them: those that learn are wrapped where processes share them."""
+
+    teacher: nn.Module
+    student: nn.Module
+
+
 def train(
     data: DataSet,
     recipe: Recipe,
@@ -71,6 +82,7 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    compiled: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     save_every_steps: int = SAVE_EVERY_STEPS,
 ) -> Checkpoint:
@@ -79,12 +91,18 @@ def train(
     The first Ctrl-C ends the run after the step in progress and leaves a usable checkpoint. With `resume` a
     run that was killed goes on from its last checkpoint to the same weights as an uninterrupted one.
 
+    Processes that torchrun started share each batch and come to the weights of one process, up to rounding;
+    they must see the same folders. The first one reports and writes.
+
     Args:
         data: good pictures in data.train.
         recipe: everything else that decides the result.
         folder: receives the checkpoint.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda"; each of several processes takes a GPU of its own.
         resume: continue the checkpoint in `folder`, if there is one.
+        compiled: run the networks through torch.compile; on CUDA only. It takes its time before the first
+            step, so that it can only pay in long runs; whether it does depends on the GPU and has to be
+            tried there.
         report: is called after each step.
         save_every_steps: how often a checkpoint is written on the way.
 
@@ -92,29 +110,54 @@ def train(
         The checkpoint, opened.
 
     Raises:
-        ConfigError: the device is not there, or the recipe differs from that of the resumed run.
+        ConfigError: the device or its compiler is not there, the processes cannot share the batch evenly,
+            or the recipe differs from that of the resumed run.
         DataError: pictures, weights or the disk are not usable.
+        ProcessLost: another of the processes failed.
     """
-    where = device_from_name(device)
+    with joined(device) as world, _tuned_convolutions(world.device):
+        return _train(data, recipe, folder, world, resume, compiled, report, save_every_steps)
+
+
+def _train(
+    data: DataSet,
+    recipe: Recipe,
+    folder: Path,
+    world: World,
+    resume: bool,
+    compiled: bool,
+    report: Callable[[Progress], None],
+    save_every_steps: int,
+) -> Checkpoint:
+    where, places = world.device, world.places(recipe.optimiser.batch)
+    if compiled:
+        _check_compiler(where)
     fit, held_out = split_normals(data.train, recipe.holdout, recipe.seed)
     frames = read_frames(fit, recipe.geometry)
     torch.manual_seed(recipe.seed)
     earlier = Checkpoint.open(folder) if resume and (folder / CHECKPOINT).exists() else None
     if earlier is None:
-        teacher = load_teacher(recipe.teacher, LOGGER.info)
+        with world.first_goes_first():
+            teacher = load_teacher(recipe.teacher, LOGGER.info if world.is_first else LOGGER.debug)
         recipe = resolved(recipe, teacher.backbone)
     else:
         teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
     network = DTGD(teacher.network, recipe.student)
     network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tuning = Tuning(network.teacher, recipe) if recipe.teacher.variant == "tuned" else None
+    if compiled:  # at their first call; names stay
+        for part in (network.teacher, network.student, *([tuning.normal] if tuning else [])):
+            part.compile()
     optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
-    if earlier is None:
-        save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
-    else:
+    if earlier is not None:
         first, loss = _restore(earlier, network, average, optimiser, tuning)
+    elif world.is_first:
+        save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
+    calls = _Calls(
+        network.teacher if tuning is None else world.shared(network.teacher), world.shared(network.student)
+    )
 
     def save(step: int) -> None:
         def record(name: str, digest: str) -> CheckpointRecord:
@@ -125,23 +168,29 @@ def train(
         save_checkpoint(folder, _tensors(network, average, optimiser, tuning), record)
 
     maker, steps, step = BatchMaker(frames, recipe), recipe.optimiser.steps, first
-    with _deferred_interrupt() as interrupted:
-        for batch in maker.batches(first, steps):
-            progress = _step(network, optimiser, average, tuning, batch, recipe, step + 1, where)
+    # Half of the cores: the other half is busy with the step.
+    workers = max(1, min(world.cores // 2, MOST_WORKERS))
+    with _deferred_interrupt(is_alone=world.size == 1) as interrupted:
+        for batch in maker.batches(first, steps, places, workers):
+            progress = _step(network, calls, optimiser, average, tuning, batch, recipe, step + 1, where)
             step, loss = step + 1, progress.loss
             if not math.isfinite(loss):
                 raise DataError(
                     f"the loss became {loss} at step {step}; expected a finite number; "
                     "lower optimiser.learning_rate in the recipe"
                 )
-            report(progress)
-            if interrupted.is_set():
-                LOGGER.warning("stopped at step %d of %d; the checkpoint is usable", step, steps)
+            if world.is_first:
+                report(progress)
+            if world.any(interrupted.is_set()):
+                if world.is_first:
+                    LOGGER.warning("stopped at step %d of %d; the checkpoint is usable", step, steps)
                 break
-            if step % save_every_steps == 0 and step < steps:
+            if world.is_first and step % save_every_steps == 0 and step < steps:
                 save(step)
-    save(step)
-    return Checkpoint.open(folder)
+    with world.first_goes_first():
+        if world.is_first:
+            save(step)
+        return Checkpoint.open(folder)
 
 
 def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
@@ -169,13 +218,26 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 def tensor_from_frames(frames: np.ndarray, device: torch.device) -> Tensor:
     """uint8 [B, H, W, 3] RGB frames to normalised float [B, 3, H, W], channels last."""
-    x = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255
-    mean, std = (t.view(1, 3, 1, 1).to(device) for t in (IMAGENET_MEAN, IMAGENET_STD))
+    x = _sent(frames, device).permute(0, 3, 1, 2).float() / 255
+    mean, std = _imagenet_statistics(device)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@functools.cache
+def _imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (t.view(1, 3, 1, 1).to(device) for t in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std
+
+
+def _sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device; from pinned memory a GPU fetches it while the CPU goes on."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _step(
     network: DTGD,
+    calls: _Calls,
     optimiser: torch.optim.Adam,
     average: dict[str, Tensor],
     tuning: Tuning | None,
@@ -189,16 +251,16 @@ def _step(
         group["lr"] = rate
     clean = tensor_from_frames(batch.clean, device)
     corrupted = tensor_from_frames(batch.corrupted, device)
-    mask = torch.from_numpy(batch.mask).to(device)
+    mask = _sent(batch.mask, device)
     both = torch.cat([clean, corrupted])
     learning = tuning if tuning is not None and tuning.has_begun(step) else None
     with _autocast(device):
         with torch.no_grad():
-            frozen = (network.teacher if tuning is None else tuning.normal)(both)
-        tuned = frozen if learning is None else network.teacher(both)
+            frozen = (calls.teacher if tuning is None else tuning.normal)(both)
+        tuned = frozen if learning is None else calls.teacher(both)
         normal = [f[: len(clean)] for f in frozen]
         anomalous = [f[len(clean) :].detach() for f in tuned]
-        features = network.student(corrupted, anomalous)
+        features = calls.student(corrupted, anomalous)
     # The mask's pull comes in over the first fifth, once the student has something to agree with.
     ramp = min(1.0, step / (0.2 * recipe.optimiser.steps))
     losses = dtgd_losses(features, normal, anomalous, mask, recipe.loss, ramp)
@@ -213,20 +275,17 @@ def _step(
     if learning is not None:
         learning.update(rate / recipe.optimiser.learning_rate)
         _average(network.teacher, learning.average, decay)
-    return Progress(
-        step,
-        recipe.optimiser.steps,
-        total.item(),
-        losses.consistency.item(),
-        losses.dissimilarity.item(),
-        losses.gate.item(),
-        of_teacher.item(),
-    )
+    terms = torch.stack([total, losses.consistency, losses.dissimilarity, losses.gate, of_teacher])
+    return Progress(step, recipe.optimiser.steps, *mean_over_processes(terms.detach()).tolist())
 
 
 @contextlib.contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no step is cut in half; a second one is not held."""
+def _deferred_interrupt(is_alone: bool) -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that no step is cut in half; a second one is not held.
+
+    Under torchrun it is: torchrun passes on the Ctrl-C that the terminal has sent to all already, and kills
+    by itself what does not end.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event  # only the main thread may handle signals
@@ -234,13 +293,36 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
 
     def note(number: int, frame: object) -> None:
         event.set()
-        signal.signal(signal.SIGINT, previous)
+        if is_alone:
+            signal.signal(signal.SIGINT, previous)
 
     previous = signal.signal(signal.SIGINT, note)
     try:
         yield event
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def _tuned_convolutions(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try what is quickest for shapes that never change, with float32 as TF32."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+        yield
+
+
+def _check_compiler(device: torch.device) -> None:
+    if device.type != "cuda":
+        raise ConfigError(
+            f"compiling was asked for on the {device.type}; expected a CUDA device; leave --compile out"
+        )
+    if importlib.util.find_spec("triton") is None:
+        raise ConfigError(
+            "compiling was asked for, but triton is not installed; expected it beside PyTorch; "
+            "install it with: pip install triton, or leave --compile out"
+        )
 
 
 @torch.no_grad()
@@ -256,7 +338,7 @@ def _average(module: nn.Module, average: dict[str, Tensor], decay: float) -> Non
 def _autocast(device: torch.device) -> Iterator[None]:
     """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than float32."""
     if device.type == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported()
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         has_bfloat16 = bool(probe())

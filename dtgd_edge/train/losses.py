@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtgd_edge.train.distributed import area
 from dtgd_edge.train.networks import StudentFeatures, cosine
 from dtgd_edge.train.recipe import LossRecipe
 
@@ -87,8 +88,8 @@ def consistency_loss(student: StudentFeatures, normal: list[Tensor], recipe: Los
     total = normal[0].new_zeros((), dtype=torch.float32)
     for cleaned, decoded, target in zip(student.cleaned, student.decoded, normal, strict=True):
         total = total + (1 - cosine(decoded, target)).mean()
-        if recipe.encoder_consistency:
-            total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
+        # Even with weight 0: resuming and several processes expect a gradient in every parameter.
+        total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
         if recipe.global_consistency:
             total = total + recipe.global_consistency * (1 - whole_cosine(decoded, target)).mean()
     return total
@@ -110,10 +111,10 @@ def hinge_dissimilarity(
     for level, mask in enumerate(masks):
         target = cosine(normal[level], anomalous[level])
         limit = (target - margin).clamp_min(0)
-        area = mask.sum().clamp_min(1.0)
+        inside = area(mask)
         for feature, weight in ((student.decoded[level], 1.0), (student.cleaned[level], 0.5)):
             excess = (cosine(feature, anomalous[level]) - limit).clamp_min(0)
-            total = total + weight * (excess * mask).sum() / area
+            total = total + weight * (excess * mask).sum() / inside
     return total
 
 
@@ -132,7 +133,7 @@ def gate_loss(gates: list[Tensor], masks: list[Tensor]) -> Tensor:
         return total
     for gate, mask in zip(gates, masks, strict=True):
         keep = 1 - mask
-        weight = keep / keep.sum().clamp_min(1.0) + mask / mask.sum().clamp_min(1.0)
+        weight = keep / area(keep) + mask / area(mask)
         each = F.binary_cross_entropy_with_logits(gate[:, 0].float(), keep, reduction="none")
         total = total + 0.5 * (each * weight).sum()
     return total

@@ -1,5 +1,6 @@
 """Training batches: reproducible, fair to every picture, and masks that say what was changed."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +51,31 @@ def test_made_ahead_they_are_the_same(frames: Picture) -> None:
     for step, batch in enumerate(ahead, start=2):
         np.testing.assert_array_equal(batch.corrupted, maker.batch(step).corrupted)
     assert list(maker.batches(5, 5)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3, 9])
+def test_more_threads_make_the_same_batches(frames: Picture, workers: int) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    made = list(maker.batches(1, 6, workers=workers))
+    assert len(made) == 5
+    for step, batch in enumerate(made, start=1):
+        np.testing.assert_array_equal(batch.corrupted, maker.batch(step).corrupted)
+    threads = threading.active_count()
+    stopped = maker.batches(0, 1000, workers=workers)
+    next(stopped)
+    assert threading.active_count() > threads
+    stopped.close()
+    assert threading.active_count() == threads
+
+
+def test_places_of_a_batch_put_together_are_the_batch(frames: Picture) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    whole = maker.batch(2)
+    parts = [next(iter(maker.batches(2, 3, places))) for places in (range(1), range(1, 4))]
+    assert [len(part.clean) for part in parts] == [1, 3]
+    for name in ("clean", "corrupted", "mask"):
+        together = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(together, getattr(whole, name))
 
 
 def test_every_picture_appears_once_per_lap_in_a_new_order(frames: Picture) -> None:

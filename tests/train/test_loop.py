@@ -330,6 +330,20 @@ def test_every_switch_can_be_thrown(
     assert all(d.isfinite().all() for d in student.decoded)
 
 
+def test_a_run_without_encoder_consistency_can_be_resumed(
+    data: DataSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    plan = replace(
+        recipe,
+        teacher=TeacherRecipe("resnet18_half", "random"),  # wider than the student: its heads have weights
+        loss=LossRecipe(encoder_consistency=0, dissimilarity_form="mask"),
+    )
+    whole = train(data, plan, tmp_path / "whole", device="cpu")
+    with pytest.raises(Killed):
+        train(data, plan, tmp_path / "run", device="cpu", report=_at(3, _kill), save_every_steps=2)
+    assert _same(train(data, plan, tmp_path / "run", device="cpu", resume=True), whole)
+
+
 def test_an_infinite_loss_stops_the_run_and_keeps_the_last_checkpoint(
     data: DataSet, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,4 +452,16 @@ def test_an_unknown_device_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ConfigError, match="'npu' is not known"):
         train(data, recipe, tmp_path / "run", device="npu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_is_for_cuda_with_triton(
+    data: DataSet, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="compiling was asked for on the cpu; expected a CUDA device"):
+        train(data, recipe, tmp_path / "run", device="cpu", compiled=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"triton is not installed; .* pip install triton"):
+        train(data, recipe, tmp_path / "run", device="cuda", compiled=True)
     assert not (tmp_path / "run").exists()
