@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.train.foreground import Mask, Picture, foregrounds_of, ground_of
 from dtgd_edge.train.recipe import AugmentRecipe, Recipe
-from dtgd_edge.train.synth import Mask, Picture, corrupt, foreground_of
+from dtgd_edge.train.synth import corrupt
 
 # Keeps the generators of training batches and of judging frames apart.
 _JUDGING = 1 << 31
@@ -45,7 +46,13 @@ class BatchMaker:
 
     def __init__(self, frames: Picture, recipe: Recipe) -> None:
         self._frames = frames
-        self._foregrounds = [foreground_of(frame) for frame in frames]
+        self._foregrounds = foregrounds_of(frames)
+        # Only rotation uncovers more than a sliver of what lies beside the picture.
+        needs_ground = recipe.augment.rotate_degrees not in ("auto", 0)
+        self._grounds = [
+            ground_of(frame, mask) if needs_ground and mask is not None else None
+            for frame, mask in zip(frames, self._foregrounds, strict=True)
+        ]
         self._recipe = recipe
 
     def batch(self, step: int, places: range | None = None) -> Batch:
@@ -81,8 +88,8 @@ class BatchMaker:
     def _sample(self, index: int, step: int, place: int) -> tuple[Picture, Picture, Mask]:
         recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, step, place])
-        foreground = self._foregrounds[index]
-        clean, foreground = augment(self._frames[index], foreground, recipe.augment, rng)
+        foreground, ground = self._foregrounds[index], self._grounds[index]
+        clean, foreground = augment(self._frames[index], foreground, recipe.augment, rng, ground)
         if rng.random() < recipe.synth.clean_share:
             return clean, clean, np.zeros(clean.shape[:2], np.bool_)
         if rng.random() > recipe.synth.on_object:
@@ -109,45 +116,105 @@ def calibration_frames(frames: Picture, recipe: Recipe, count: int) -> Picture:
 
 
 def augment(
-    picture: Picture, foreground: Mask | None, recipe: AugmentRecipe, rng: np.random.Generator
+    picture: Picture,
+    foreground: Mask | None,
+    recipe: AugmentRecipe,
+    rng: np.random.Generator,
+    ground: Picture | None = None,
 ) -> tuple[Picture, Mask | None]:
-    """Change a good picture in ways that leave it good; its foreground moves along."""
+    """Change a good picture in ways that leave it good; its foreground moves along.
+
+    An object is kept inside of the picture; one that reaches the border is not rotated freely, because its
+    other end is not known.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        foreground: bool [H, W], or None.
+        recipe: what to change; what is still "auto" changes nothing.
+        rng: decides everything.
+        ground: uint8 [H, W, 3], the picture without its object; where the picture's border comes into view
+            the ground goes on behind it, mirrored. None: the picture itself does, as suits a texture.
+
+    Returns:
+        The changed picture and its foreground.
+    """
     height, width = picture.shape[:2]
-    angle = rng.uniform(-recipe.rotate_degrees, recipe.rotate_degrees)
+    most_degrees = 0.0 if recipe.rotate_degrees == "auto" else recipe.rotate_degrees
+    most_shift = 0.0 if recipe.shift == "auto" else recipe.shift
+    angle = rng.uniform(-most_degrees, most_degrees)
+    if foreground is not None and _reaches_border(foreground):
+        angle = 0.0
     transform = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-    transform[:, 2] += rng.uniform(-recipe.shift, recipe.shift, 2) * (width, height)
-    mirror_x = recipe.flip_horizontal and rng.random() < 0.5
-    mirror_y = recipe.flip_vertical and rng.random() < 0.5
+    transform[:, 2] += rng.uniform(-most_shift, most_shift, 2) * (width, height)
+    mirror_x = recipe.flip_horizontal is True and rng.random() < 0.5
+    mirror_y = recipe.flip_vertical is True and rng.random() < 0.5
     gain = 1 + rng.uniform(-recipe.light, recipe.light)
     offset = 128 * rng.uniform(-recipe.light, recipe.light)
-    if recipe.rotate_degrees or recipe.shift:
-        picture = _moved(picture, transform, cv2.INTER_LINEAR)
+    turns = 1 if recipe.turns == "auto" else recipe.turns
+    quarters = 0 if turns == 1 else int(rng.integers(turns)) * (4 // turns)
+    if most_degrees or most_shift:
+        if foreground is not None:
+            transform = _kept_inside(transform, foreground)
+        picture = _moved(picture, transform, cv2.INTER_LINEAR, ground)
     if recipe.light:
         picture = np.clip(picture * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)
-    if foreground is not None and (recipe.rotate_degrees or recipe.shift):
+    if foreground is not None and (most_degrees or most_shift):
         foreground = _moved(foreground.astype(np.uint8), transform, cv2.INTER_NEAREST).astype(np.bool_)
     flips = (slice(None, None, -1 if mirror_y else 1), slice(None, None, -1 if mirror_x else 1))
-    picture = np.ascontiguousarray(picture[flips])
-    return picture, None if foreground is None else np.ascontiguousarray(foreground[flips])
+    picture = np.ascontiguousarray(np.rot90(picture[flips], quarters))
+    if foreground is not None:
+        foreground = np.ascontiguousarray(np.rot90(foreground[flips], quarters))
+    return picture, foreground
 
 
 def _corrupted(
     frames: Picture, recipe: Recipe, families: tuple[str, ...], count: int, stream: int
 ) -> tuple[Picture, NDArray[np.bool_]]:
-    pictures, masks = [], []
+    pictures, masks, foregrounds = [], [], foregrounds_of(frames)
     for i in range(count):
         rng = np.random.default_rng([recipe.seed, stream, i])
-        frame, donor = frames[i % len(frames)], frames[rng.integers(len(frames))]
-        picture, mask = corrupt(frame, donor, foreground_of(frame), families[i % len(families)], rng)
+        index, donor = i % len(frames), frames[rng.integers(len(frames))]
+        family = families[i % len(families)]
+        picture, mask = corrupt(frames[index], donor, foregrounds[index], family, rng)
         pictures.append(picture)
         masks.append(mask)
     empty = np.zeros((0, *frames.shape[1:3]), np.bool_)
     return (np.stack(pictures), np.stack(masks)) if pictures else (frames[:0], empty)
 
 
-def _moved(image: NDArray[np.uint8], transform: NDArray[np.float64], interpolation: int) -> NDArray[np.uint8]:
+def _reaches_border(mask: Mask) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def _kept_inside(transform: NDArray[np.float64], foreground: Mask) -> NDArray[np.float64]:
+    """Correct a transform's shift so that it does not push the object out of the picture, if it fits."""
+    if _reaches_border(foreground):
+        return transform
+    outline = cv2.convexHull(cv2.findNonZero(foreground.astype(np.uint8)))[:, 0]
+    places = outline @ transform[:, :2].T + transform[:, 2]
+    last = np.array(foreground.shape[::-1]) - 1
+    low, high = places.min(axis=0), places.max(axis=0)
+    outside = np.maximum(0, -low) - np.maximum(0, high - last)
+    kept = transform.copy()
+    kept[:, 2] += np.where(high - low <= last, outside, (last - low - high) / 2)
+    return kept
+
+
+def _moved(
+    image: NDArray[np.uint8],
+    transform: NDArray[np.float64],
+    interpolation: int,
+    ground: Picture | None = None,
+) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    moved = cv2.warpAffine(
-        image, transform, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
+
+    def moved(source: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+        return cv2.warpAffine(source, transform, (width, height), flags=interpolation, borderMode=border)
+
+    if ground is None:
+        # A mask has nothing beside the picture, a texture goes on there.
+        return moved(image, cv2.BORDER_CONSTANT if image.ndim == 2 else cv2.BORDER_REFLECT_101)
+    inside = moved(np.full((height, width), 255, np.uint8), cv2.BORDER_CONSTANT) == 255
+    return np.where(
+        inside[..., None], moved(image, cv2.BORDER_REFLECT_101), moved(ground, cv2.BORDER_REFLECT_101)
     )
-    return np.asarray(moved, np.uint8)

@@ -34,6 +34,7 @@ from dtgd_edge.train.distributed import World, joined, mean_over_processes
 from dtgd_edge.train.losses import dtgd_losses, teacher_loss
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.symmetry import with_symmetry
 from dtgd_edge.train.teacher import Teacher, load_teacher
 from dtgd_edge.train.tuning import Tuning
 from dtgd_edge.workspace import CHECKPOINT
@@ -139,7 +140,8 @@ def _train(
     if earlier is None:
         with world.first_goes_first():
             teacher = load_teacher(recipe.teacher, LOGGER.info if world.is_first else LOGGER.debug)
-        recipe = resolved(recipe, teacher.backbone)
+        plan = resolved(recipe, teacher.backbone)
+        recipe = world.from_first(lambda: with_symmetry(plan, frames, LOGGER.info))
     else:
         teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
     network = DTGD(teacher.network, recipe.student)
@@ -389,7 +391,8 @@ def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recip
     """Make sure that it is the same run that goes on; returns its recipe, resolved."""
     record = checkpoint.record
     backbone = record.recipe.teacher.backbone
-    if recipe.teacher.backbone not in ("auto", backbone) or resolved(recipe, backbone) != record.recipe:
+    same = replace(resolved(recipe, backbone), augment=recipe.augment.settled(record.recipe.augment))
+    if recipe.teacher.backbone not in ("auto", backbone) or same != record.recipe:
         raise ConfigError(
             f"{checkpoint.folder} was trained with another recipe; expected the same one to resume it; "
             "leave --resume out, or choose another --out"

@@ -1,6 +1,6 @@
 """The recipe: everything that decides a training run, the seed included."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -101,18 +101,40 @@ class SynthRecipe:
 class AugmentRecipe:
     """Changes under which a good part stays a good part.
 
+    What is "auto" is decided from the good pictures when training starts (dtgd_edge.train.symmetry); a
+    checkpoint's recipe holds what was decided.
+
     Attributes:
         flip_horizontal, flip_vertical: mirror half of the pictures.
+        turns: turn by a random multiple of a half (2) or quarter (4) turn; 1: do not.
         rotate_degrees: turn by up to this much each way; 180: any orientation.
         shift: move by up to this share of the side.
         light: change brightness and contrast by up to this share.
+        symmetry: "none": what is "auto" changes nothing, except for a shift by 0.02.
     """
 
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    rotate_degrees: float = 0.0
-    shift: float = 0.02
+    flip_horizontal: bool | Literal["auto"] = "auto"
+    flip_vertical: bool | Literal["auto"] = "auto"
+    turns: Literal[1, 2, 4, "auto"] = "auto"
+    rotate_degrees: float | Literal["auto"] = "auto"
+    shift: float | Literal["auto"] = "auto"
     light: float = 0.1
+    symmetry: Literal["auto", "none"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name, most in (("rotate_degrees", 180.0), ("shift", 0.5), ("light", 1.0)):
+            value = getattr(self, name)
+            if value != "auto" and not 0 <= value <= most:
+                raise ConfigError(f"augment.{name} is {value:g}; expected 0 to {most:g}; correct that key")
+
+    def settled(self, found: "AugmentRecipe") -> "AugmentRecipe":
+        """Replace what is "auto" by what another recipe says."""
+        missing = {name: getattr(found, name) for name in DECIDED if getattr(self, name) == "auto"}
+        return replace(self, **missing)
+
+
+# Keys of AugmentRecipe that the pictures decide where they are "auto".
+DECIDED = ("flip_horizontal", "flip_vertical", "turns", "rotate_degrees", "shift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +211,12 @@ class Recipe:
             raise ConfigError(
                 f"synth.held_out {self.synth.held_out!r} is also in synth.families; it would judge what it "
                 "trained; take it out of one of them"
+            )
+        height, width = self.geometry.size_hw
+        if self.augment.turns == 4 and height != width:
+            raise ConfigError(
+                f"augment.turns is 4 and geometry.size_hw is {height}x{width}; expected a square picture for "
+                "quarter turns; use turns = 2 or another size"
             )
         if not self.synth.families:
             raise ConfigError("synth.families is empty; expected at least one kind of synthetic anomaly")

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.train.foreground import Mask, Picture
 from dtgd_edge.train.textures import smooth_noise, texture
 
-Picture = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Soft = NDArray[np.float32]
 
 # Smallest change of a pixel, in grey levels, that counts as anomalous: below it even a person sees none.
@@ -58,36 +57,6 @@ def corrupt(
         if mask.sum() >= smallest:
             return changed, mask.astype(np.bool_)
     return changed, mask.astype(np.bool_)
-
-
-def foreground_of(picture: Picture) -> Mask | None:
-    """Find an object that stands out from an even ground; None when the picture has no such ground.
-
-    The ground's colour is the median along the picture's border; Otsu's threshold on the distance
-    to it separates the object.
-
-    Args:
-        picture: uint8 [H, W, 3].
-
-    Returns:
-        bool [H, W], slightly grown, or None.
-    """
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    border = np.concatenate(
-        [
-            lab[:3].reshape(-1, 3),
-            lab[-3:].reshape(-1, 3),
-            lab[:, :3].reshape(-1, 3),
-            lab[:, -3:].reshape(-1, 3),
-        ]
-    )
-    distance = np.linalg.norm(lab - np.median(border, axis=0), axis=2)
-    scaled = np.clip(distance * 2, 0, 255).astype(np.uint8)
-    _, binary = cv2.threshold(cv2.GaussianBlur(scaled, (5, 5), 0), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    edge = np.concatenate([binary[0], binary[-1], binary[:, 0], binary[:, -1]])
-    if edge.mean() > 0.15 or not 0.02 < binary.mean() < 0.85:
-        return None
-    return cv2.dilate(binary, np.ones((7, 7), np.uint8)).astype(np.bool_)
 
 
 def blend_texture(

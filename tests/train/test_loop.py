@@ -24,6 +24,7 @@ from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import Progress, learning_rate, resolved, tensor_from_frames, train
 from dtgd_edge.train.metrics import image_auroc, pixel_auroc
 from dtgd_edge.train.recipe import (
+    DECIDED,
     AugmentRecipe,
     LossRecipe,
     OptimiserRecipe,
@@ -256,6 +257,22 @@ def test_another_recipe_cannot_be_resumed(data: DataSet, recipe: Recipe, uninter
         with pytest.raises(ConfigError, match="was trained with another recipe; expected the same one"):
             train(data, other, uninterrupted.folder, device="cpu", resume=True)
     assert Checkpoint.open(uninterrupted.folder).record.weights_sha256 == weights
+
+
+def test_the_checkpoint_says_what_the_pictures_decided(
+    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    decided = uninterrupted.record.recipe.augment
+    assert "auto" not in {getattr(decided, name) for name in DECIDED}
+    explicit = replace(recipe, augment=decided)
+    with caplog.at_level("INFO"):
+        assert _same(train(data, explicit, uninterrupted.folder, device="cpu", resume=True), uninterrupted)
+        assert "used in training" not in caplog.text
+        train(data, replace(recipe, optimiser=replace(recipe.optimiser, steps=1)), tmp_path, device="cpu")
+    assert caplog.text.count("used in training") == 1
+    other = replace(recipe, augment=replace(decided, rotate_degrees=90.0))
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(data, other, uninterrupted.folder, device="cpu", resume=True)
 
 
 def test_other_pictures_cannot_be_resumed(

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dtgd_edge.train.synth import FAMILIES, VISIBLE_LEVELS, Picture, corrupt, foreground_of
+from dtgd_edge.train.foreground import Picture, foreground_of
+from dtgd_edge.train.synth import FAMILIES, VISIBLE_LEVELS, corrupt
 from dtgd_edge.train.textures import texture
 
 
@@ -84,27 +85,6 @@ def test_anomalies_sit_on_the_object(family: str) -> None:
         for s in range(20)
     ]
     assert np.mean(hits) >= 0.9
-
-
-def test_foreground_is_the_object_and_a_little_more() -> None:
-    picture = np.full((96, 128, 3), 40, np.uint8)
-    cv2.circle(picture, (64, 48), 25, (160, 170, 150), -1)
-    disc = np.zeros((96, 128), np.uint8)
-    cv2.circle(disc, (64, 48), 25, 1, -1)
-    found = foreground_of(picture)
-    assert found is not None and found.dtype == np.bool_
-    assert found[disc > 0].all()
-    assert found.sum() < 1.6 * disc.sum()
-
-
-@pytest.mark.parametrize("kind", ["flat", "noise", "touches the border"])
-def test_no_foreground_without_an_even_ground(kind: str) -> None:
-    picture = np.full((64, 64, 3), 90, np.uint8)
-    if kind == "noise":
-        picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    if kind == "touches the border":
-        picture[:, 20:] = 200
-    assert foreground_of(picture) is None
 
 
 def test_flat_pictures_can_be_corrupted_too() -> None:
