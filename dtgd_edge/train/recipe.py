@@ -152,7 +152,7 @@ class OptimiserRecipe:
 
     steps: int = 2000
     batch: int = 8
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     warm_up: float = 0.05
     clip: float = 1.0
     average: float = 0.999
