@@ -1,4 +1,5 @@
-"""Training batches: augmented good pictures, their corrupted twins and masks.
+"""Training batches: augmented good pictures, their corrupted twins and masks; tiles of them, where the graph
+cuts its frames.
 
 Every sample's randomness comes from (seed, step, place in the batch) alone, so that a resumed run
 sees what an uninterrupted one would have seen.
@@ -6,14 +7,16 @@ sees what an uninterrupted one would have seen.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.recipe import AugmentRecipe, Recipe
 from dtgd_edge.train.synth import Mask, Picture, corrupt, foreground_of
+from dtgd_edge.train.windows import training_window
 
 # Keeps the generators of training batches and of judging frames apart.
 _JUDGING = 1 << 31
@@ -24,7 +27,7 @@ class Batch:
     """Arrays of one step.
 
     Attributes:
-        clean: uint8 [B, H, W, 3], RGB.
+        clean: uint8 [B, H, W, 3], RGB; frames, or tiles where the graph cuts its frames.
         corrupted: uint8 [B, H, W, 3]; equal to clean where the mask is empty.
         mask: float32 [B, 1, H, W], 1 where corrupted.
     """
@@ -38,7 +41,7 @@ class BatchMaker:
     """Makes batches from good frames.
 
     Args:
-        frames: uint8 [N, H, W, 3], RGB, as returned by Geometry.apply.
+        frames: uint8 [N, H, W, 3], RGB, as returned by Geometry.apply; never cut.
         recipe: the training run.
     """
 
@@ -46,6 +49,7 @@ class BatchMaker:
         self._frames = frames
         self._foregrounds = [foreground_of(frame) for frame in frames]
         self._recipe = recipe
+        self._grid = recipe.geometry.tile_grid
 
     def batch(self, step: int) -> Batch:
         """Make the batch of a step; the same step gives the same batch."""
@@ -72,15 +76,26 @@ class BatchMaker:
     def _sample(self, index: int, step: int, place: int) -> tuple[Picture, Picture, Mask]:
         recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, step, place])
-        foreground = self._foregrounds[index]
-        clean, foreground = augment(self._frames[index], foreground, recipe.augment, rng)
+        clean, foreground = self._good(index, rng)
         if rng.random() < recipe.synth.clean_share:
             return clean, clean, np.zeros(clean.shape[:2], np.bool_)
         if rng.random() > recipe.synth.on_object:
             foreground = None
         donor = self._frames[rng.integers(len(self._frames))]
+        if self._grid is not None:
+            donor = donor[_any_area(self._grid, None, rng)]
         family = recipe.synth.families[rng.integers(len(recipe.synth.families))]
         return clean, *corrupt(clean, donor, foreground, family, rng)
+
+    def _good(self, index: int, rng: np.random.Generator) -> tuple[Picture, Mask | None]:
+        """An augmented good picture, or one tile of it, and its foreground."""
+        frame, foreground, recipe = self._frames[index], self._foregrounds[index], self._recipe.augment
+        if self._grid is None:
+            return augment(frame, foreground, recipe, rng)
+        window = training_window(self._grid, frame.shape[:2], recipe, rng)
+        area = None if foreground is None else window.of(foreground)
+        picture, area = augment(window.of(frame), area, replace(recipe, shift=0.0), rng)
+        return window.tile(picture), None if area is None else window.tile(area)
 
 
 def judging_defects(frames: Picture, recipe: Recipe, count: int) -> tuple[Picture, NDArray[np.bool_]]:
@@ -125,15 +140,28 @@ def augment(
 def _corrupted(
     frames: Picture, recipe: Recipe, families: tuple[str, ...], count: int, stream: int
 ) -> tuple[Picture, NDArray[np.bool_]]:
-    pictures, masks = [], []
+    pictures, masks, grid = [], [], recipe.geometry.tile_grid
     for i in range(count):
         rng = np.random.default_rng([recipe.seed, stream, i])
         frame, donor = frames[i % len(frames)], frames[rng.integers(len(frames))]
-        picture, mask = corrupt(frame, donor, foreground_of(frame), families[i % len(families)], rng)
+        family, foreground = families[i % len(families)], foreground_of(frame)
+        if grid is None:
+            picture, mask = corrupt(frame, donor, foreground, family, rng)
+        else:  # as large as a tile's defects: it is for them that the frame is cut
+            area, source = _any_area(grid, foreground, rng), _any_area(grid, None, rng)
+            object_there = None if foreground is None else foreground[area]
+            picture, mask = frame.copy(), np.zeros(frame.shape[:2], np.bool_)
+            picture[area], mask[area] = corrupt(frame[area], donor[source], object_there, family, rng)
         pictures.append(picture)
         masks.append(mask)
     empty = np.zeros((0, *frames.shape[1:3]), np.bool_)
     return (np.stack(pictures), np.stack(masks)) if pictures else (frames[:0], empty)
+
+
+def _any_area(grid: TileGrid, foreground: Mask | None, rng: np.random.Generator) -> tuple[slice, slice]:
+    """One of the tiles, with some of the object in it if there is one."""
+    areas = [a for a in grid.areas if foreground is None or foreground[a].any()] or grid.areas
+    return areas[rng.integers(len(areas))]
 
 
 def _moved(image: NDArray[np.uint8], transform: NDArray[np.float64], interpolation: int) -> NDArray[np.uint8]:

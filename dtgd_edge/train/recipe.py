@@ -81,7 +81,7 @@ class AugmentRecipe:
     Attributes:
         flip_horizontal, flip_vertical: mirror half of the pictures.
         rotate_degrees: turn by up to this much each way; 180: any orientation.
-        shift: move by up to this share of the side.
+        shift: move by up to this share of the frame's side.
         light: change brightness and contrast by up to this share.
     """
 
@@ -98,7 +98,7 @@ class OptimiserRecipe:
 
     Attributes:
         steps: number of optimiser steps.
-        batch: pictures a step.
+        batch: pictures a step; tiles, where the geometry has some.
         learning_rate: the highest.
         warm_up: share of the steps with a rising learning rate.
         clip: largest gradient norm.
