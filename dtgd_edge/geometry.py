@@ -184,11 +184,13 @@ class Geometry:
         if self.fit == "letterbox" or max(stretch, 1 / stretch) < FAR_FROM_EQUAL:
             return None
         shrink = math.sqrt(rows * columns / (height * width))  # as many pixels as now
-        kept = tuple(max(STRIDE, STRIDE * round(side * shrink / STRIDE)) for side in (height, width))
+        short = max(STRIDE, STRIDE * round(min(height, width) * shrink / STRIDE))
+        long = STRIDE * round(short * max(height, width) / min(height, width) / STRIDE)
+        kept = (short, long) if height <= width else (long, short)
         what = "pictures" if self.region_xywh is None else "region"
         return (
             f"the {what} of {width}x{height} px will be squeezed into {size_text(self.size_hw)}; "
-            f"a size of {size_text(kept)} keeps the aspect ratio at the same cost, "
+            f"a size of {size_text(kept)} keeps the aspect ratio at about the same cost, "
             'fit = "letterbox" with bars'
         )
 

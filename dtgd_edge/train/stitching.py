@@ -3,6 +3,8 @@
 Fixed slices, pads and sums only: whatever runs the graph sees one with fixed shapes and a larger batch.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -58,15 +60,16 @@ def blending_weights(starts: list[int], length: int) -> Tensor:
         starts: where each piece begins, ascending, the first at 0.
         length: of every piece.
     """
-    inside = np.arange(length) + 0.5
-    total = np.zeros(starts[-1] + length)
+    shared = [a + length - b for a, b in pairwise(starts)]
+    inside = np.arange(length) + 0.5  # of a pixel's centre, from the piece's beginning
     weights = np.ones((len(starts), length))
-    for i, start in enumerate(starts):
-        if i > 0:
-            weights[i] = np.minimum(weights[i], inside / (starts[i - 1] + length - start))
-        if i < len(starts) - 1:
-            weights[i] = np.minimum(weights[i], (length - inside) / (start + length - starts[i + 1]))
-        total[start : start + length] += weights[i]
+    for before, after, overlap in zip(weights, weights[1:], shared, strict=False):
+        ramp = np.minimum(1, inside / max(overlap, 0.5))  # pieces that only touch keep their weight
+        after[:] = np.minimum(after, ramp)
+        before[:] = np.minimum(before, ramp[::-1])
+    total = np.zeros(starts[-1] + length)
+    for weight, start in zip(weights, starts, strict=True):
+        total[start : start + length] += weight
     shares = [weight / total[start : start + length] for weight, start in zip(weights, starts, strict=True)]
     return torch.from_numpy(np.stack(shares).astype(np.float32))
 
