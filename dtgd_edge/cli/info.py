@@ -42,4 +42,4 @@ def _tiles(geometry: Geometry) -> str:
     if (grid := geometry.tile_grid) is None:
         return ""
     rows, columns = geometry.tiles
-    return f", in {rows} rows and {columns} columns of tiles of {size_text(grid.tile_hw)}"
+    return f", in {rows} x {columns} tiles of {size_text(grid.tile_hw)}"

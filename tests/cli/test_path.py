@@ -59,12 +59,11 @@ def test_a_graph_that_is_not_square_and_cut_into_tiles(
     assert trained.code == 0, trained.err
     assert "pictures of 64x64 px will be squeezed into 96x32; a size of 64x64 keeps" in trained.err
     assert cli("export", "run", "--precision", "fp32", "--out", "x.dtgd").code == 0
-    assert "stretch to 96x32, in 1 rows and 3 columns of tiles of 32x32" in cli("info", "x.dtgd").out
+    assert "stretch to 96x32, in 1 x 3 tiles of 32x32" in cli("info", "x.dtgd").out
     measured = cli("eval", "x.dtgd", pretend_data)
     assert measured.code == 0 and "96x32" in measured.out
-    ran = cli(
-        "run", "--bundle", "x.dtgd", "--source", pretend_data / "test" / "good", "--overlays", "o", "--json"
-    )
+    pictures = pretend_data / "test" / "good"
+    ran = cli("run", "--bundle", "x.dtgd", "--source", pictures, "--overlays", "o", "--json")
     assert json.loads(ran.out)["frames"] > 0, ran.err
 
 

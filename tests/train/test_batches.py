@@ -136,7 +136,7 @@ def test_tiles_are_batched_where_the_graph_cuts_its_frames(large: Picture) -> No
 
 
 def test_turned_tiles_take_in_the_frames_own_pixels() -> None:
-    """The dark tile in the middle has light neighbours on all sides; mirrored, its corners would stay dark."""
+    """The dark tile in the middle has light neighbours; mirrored, its corners would stay dark."""
     frame = np.full((192, 192, 3), 90, np.uint8)
     frame[64:128, 64:128] = 30
     recipe = replace(
@@ -157,11 +157,8 @@ def test_judging_frames_are_whole_and_their_defects_within_a_tile(large: Picture
     assert pictures.shape == (8, 96, 128, 3) and masks.shape == (8, 96, 128)
     assert masks.any(axis=(1, 2)).sum() >= 6
     for picture, mask, source in zip(pictures, masks, large[np.arange(8) % 3], strict=True):
-        changed = (picture != source).any(axis=2)
-        inside = [
-            changed.sum() == changed[area].sum() and mask.sum() == mask[area].sum() for area in _areas()
-        ]
-        assert any(inside)
+        changed = (picture != source).any(axis=2) | mask
+        assert any(changed.sum() == changed[area].sum() for area in _areas())
 
 
 def _areas() -> tuple[tuple[slice, slice], ...]:
