@@ -15,7 +15,8 @@
     │   ├── SourceNotFound         it is not there
     │   ├── SourceLost             it was there and went away
     │   └── SourceTimeout          it is there and stays silent
-    └── SinkError              a verdict cannot be delivered or stored
+    ├── SinkError              a verdict cannot be delivered or stored
+    └── ProcessLost            another of the processes that train together ended
 
 A text is one sentence in three parts: what was found, what was expected, what to do.
 The command line prints it and exits with `exit_code`.
@@ -88,3 +89,15 @@ class SourceTimeout(SourceError):
 
 class SinkError(DtgdError):
     """A verdict cannot be delivered or stored."""
+
+
+class ProcessLost(DtgdError):
+    """Another of the processes that train together ended.
+
+    Attributes:
+        is_told: the one that ended says why, so that this one need not speak.
+    """
+
+    def __init__(self, text: str, is_told: bool = False) -> None:
+        super().__init__(text)
+        self.is_told = is_told

@@ -8,6 +8,7 @@ import typer
 from dtgd_edge.cli import (
     bench,
     build,
+    data,
     demo,
     doctor,
     evaluate,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(sample.sample)
+app.command()(data.data)
 app.command()(train.train)
 app.command()(export.export)
 app.command()(build.build)

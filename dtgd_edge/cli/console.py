@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dtgd_edge.errors import BackendUnavailable, DtgdError
+from dtgd_edge.errors import BackendUnavailable, DtgdError, ProcessLost
 from dtgd_edge.runtime.session import BACKENDS
 
 # Results go to stdout; everything else (progress, notes, errors) to stderr.
@@ -68,6 +68,7 @@ def train_extra(command: str) -> Iterator[None]:
 
 
 def exit_with(error: DtgdError) -> None:
-    """Print an error's sentence and exit with its code."""
-    ERR.print(f"dtgd-edge: {error}", markup=False, style="red" if ERR.is_terminal else "")
+    """Print an error's sentence, unless another process does, and exit with its code."""
+    if not (isinstance(error, ProcessLost) and error.is_told):
+        ERR.print(f"dtgd-edge: {error}", markup=False, style="red" if ERR.is_terminal else "")
     sys.exit(error.exit_code)

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.errors import ConfigError
+from dtgd_edge.train.layouts import LAYOUTS
 from dtgd_edge.workspace import RUNS, newest_checkpoint
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_S = 10.0
 
+LayoutName = Annotated[
+    str | None,
+    typer.Option("--layout", help=f"{', '.join(layout.name for layout in LAYOUTS)}; default: recognised."),
+]
+
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Good pictures: a folder, or a data set in MVTec AD layout.")],
+    data: Annotated[Path, typer.Argument(help="Good pictures: a folder, or a data set in a known layout.")],
     recipe: Annotated[Path | None, typer.Option(help="A recipe in TOML; see train/recipes.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="The teacher's: imagenet, shipped, or a path to .safetensors or .pth.")
@@ -47,6 +53,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts, for testing.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
+    layout: LayoutName = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the checkpoint; default: runs/<name>-<time>.")
     ] = None,
@@ -54,37 +61,51 @@ def train(
         bool, typer.Option("--resume", help="Go on with --out, or with the newest run.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Run through torch.compile: slow to start, for long runs on CUDA."),
+    ] = False,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
     """Train on pictures of good parts."""
     with train_extra("train"):
+        from dtgd_edge.train import loop
+        from dtgd_edge.train.distributed import joined
         from dtgd_edge.train.recipe import Recipe, read_recipe
-
+    with joined(device) as world:
         plan = read_recipe(recipe) if recipe else Recipe()
-    if weights is not None:
-        plan = replace(plan, teacher=replace(plan.teacher, weights=weights))
-    if steps is not None:
-        plan = replace(plan, optimiser=replace(plan.optimiser, steps=steps))
-    if size is not None:
-        plan = replace(plan, geometry=replace(plan.geometry, size_hw=size_from_text(size)))
-    if seed is not None:
-        plan = replace(plan, seed=seed)
-    if out is None:
-        name = f"{data.resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-        out = newest_checkpoint(workspace) if resume else workspace / RUNS / name
-    pictures = read_pictures(data, defects, masks)
-    advice = plan.geometry.aspect_advice(pictures.frame_size_hw) if pictures.frame_size_hw else None
-    if advice is not None:
-        ERR.print(f"note: {advice}", markup=False)
-    checkpoint = train_shown(pictures, plan, out, device, resume)
+        if weights is not None:
+            plan = replace(plan, teacher=replace(plan.teacher, weights=weights))
+        if steps is not None:
+            plan = replace(plan, optimiser=replace(plan.optimiser, steps=steps))
+        if size is not None:
+            plan = replace(plan, geometry=replace(plan.geometry, size_hw=size_from_text(size)))
+        if seed is not None:
+            plan = replace(plan, seed=seed)
+
+        def chosen() -> "tuple[Path, DataSet]":
+            name = f"{data.resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
+            usual = newest_checkpoint(workspace) if resume and out is None else workspace / RUNS / name
+            return out or usual, read_pictures(data, defects, masks, layout)
+
+        folder, pictures = world.from_first(chosen)
+        if not world.is_first:
+            loop.train(pictures, plan, folder, device=device, resume=resume, compiled=compiled)
+            return
+        if world.size > 1:
+            say(f"{world.size} processes train together")
+        advice = plan.geometry.aspect_advice(pictures.frame_size_hw) if pictures.frame_size_hw else None
+        if advice is not None:
+            ERR.print(f"note: {advice}", markup=False)
+        checkpoint = train_shown(pictures, plan, folder, device, resume, compiled)
     if as_json:
         record = checkpoint.record
         print_json(
-            {"checkpoint": str(out), "steps": record.step, "loss": record.loss, "teacher": record.teacher}
+            {"checkpoint": str(folder), "steps": record.step, "loss": record.loss, "teacher": record.teacher}
         )
         return
-    OUT.print(f"checkpoint: {out} (teacher: {checkpoint.record.teacher})")
+    OUT.print(f"checkpoint: {folder} (teacher: {checkpoint.record.teacher})")
 
 
 def size_from_text(text: str) -> tuple[int, int]:
@@ -102,19 +123,26 @@ def size_from_text(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def read_pictures(data: Path, defects: Path | None = None, masks: Path | None = None) -> "DataSet":
+def read_pictures(
+    data: Path, defects: Path | None = None, masks: Path | None = None, layout: str | None = None
+) -> "DataSet":
     """Check every picture of a folder, with a progress bar and its warnings."""
     from dtgd_edge.train.data import read_data
 
     with progress_bar("checking pictures") as advance:
-        pictures = read_data(data, defects=defects, masks=masks, progress=advance)
+        pictures = read_data(data, defects=defects, masks=masks, layout=layout, progress=advance)
     for warning in pictures.warnings:
         ERR.print(f"note: {warning}", markup=False)
-    say(f"{len(pictures.train)} good pictures to train on, {len(pictures.test)} to test on")
+    say(
+        f"layout {pictures.layout}: {len(pictures.train)} good pictures to train on, "
+        f"{len(pictures.test)} to test on"
+    )
     return pictures
 
 
-def train_shown(pictures: "DataSet", recipe: "Recipe", out: Path, device: str, resume: bool) -> "Checkpoint":
+def train_shown(
+    pictures: "DataSet", recipe: "Recipe", out: Path, device: str, resume: bool, compiled: bool = False
+) -> "Checkpoint":
     """Train with a progress bar: loss and remaining time."""
     with train_extra("train"):
         from dtgd_edge.train import loop
@@ -124,7 +152,9 @@ def train_shown(pictures: "DataSet", recipe: "Recipe", out: Path, device: str, r
         def report(progress: loop.Progress) -> None:
             advance(progress.step, progress.steps, f"loss {progress.loss:.3f}")
 
-        return loop.train(pictures, recipe, out, device=device, resume=resume, report=report)
+        return loop.train(
+            pictures, recipe, out, device=device, resume=resume, compiled=compiled, report=report
+        )
 
 
 class Advance:

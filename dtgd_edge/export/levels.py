@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from dtgd_edge.export.onnx import INPUT, node_scopes
-from dtgd_edge.train.graph import CENTRE_QUANTILE, EDGE_QUANTILE, SMALLEST_SCALE
+from dtgd_edge.train.graph import level_constants
+from dtgd_edge.train.networks import LEVELS
+from dtgd_edge.train.recipe import Fusion
 
 
 def with_calibrated_levels(
-    model: ModelProto, float_model: ModelProto, normals: NDArray[np.uint8]
+    model: ModelProto, float_model: ModelProto, normals: NDArray[np.uint8], fusion: Fusion
 ) -> ModelProto:
     """Set each level's centre and scale from good frames, as `calibrate_levels` did before quantisation.
 
@@ -26,16 +28,16 @@ def with_calibrated_levels(
         model: quantised.
         float_model: what it was made from; its nodes still say which module they belong to.
         normals: uint8 [N, H, W, 3], held-out good parts.
+        fusion: of the scoring graph.
     """
     constants = _constants(float_model)
     session = _session_with_outputs(model, [distance for distance, _, _ in constants])
     columns = zip(*(session.run(None, {INPUT: frame[None]}) for frame in normals), strict=True)
     changed = copy.deepcopy(model)
+    distances = [np.concatenate([distance.ravel() for distance in column]) for column in columns]
     values: dict[str, float] = {}
-    for (_, centre, scale), column in zip(constants, columns, strict=True):
-        pixels = np.concatenate([distance.ravel() for distance in column])
-        median, edge = np.quantile(pixels, [CENTRE_QUANTILE, EDGE_QUANTILE])
-        values |= {centre: float(median), scale: max(float(edge - median), SMALLEST_SCALE)}
+    for (_, *names), pair in zip(constants, level_constants(distances, fusion), strict=True):
+        values |= {name: value for name, value in zip(names, pair, strict=True) if name}
     for initializer in changed.graph.initializer:
         if initializer.name in values:
             old = numpy_helper.to_array(initializer)
@@ -45,16 +47,23 @@ def with_calibrated_levels(
 
 
 def _constants(model: ModelProto) -> list[tuple[str, str, str]]:
-    """Per level: the distance's tensor, and the constants that are taken off it and divide it."""
+    """Per level: the distance's tensor, and the constants that are taken off it and divide it.
+
+    The exporter drops a centre of 0, which all fusions but "calibrated" have; its name is "" then.
+    """
     scopes = node_scopes(model)
     made_by = {o: n for n in model.graph.node for o in n.output if scopes[n.name] == "tail"}
     found = []
     for node in model.graph.node:
         less = made_by.get(node.input[0]) if node.op_type == "Div" and scopes[node.name] == "tail" else None
-        distance = made_by.get(less.input[0]) if less is not None and less.op_type == "Sub" else None
-        if less is not None and distance is not None and distance.op_type == "Sub":
+        if less is None or less.op_type != "Sub":
+            continue
+        distance = made_by.get(less.input[0])
+        if distance is not None and distance.op_type == "Sub":
             found.append((less.input[0], less.input[1], node.input[1]))
-    assert found, "the tail is (1 - cosine - centre) / scale"
+        else:
+            found.append((less.output[0], "", node.input[1]))
+    assert len(found) == LEVELS, "the tail is (1 - cosine - centre) / scale"
     return found
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.heat import bgr_from_image, draw_heat
 from dtgd_edge.verdict import Decision, Verdict
 
 _Colour = tuple[int, int, int]  # BGR
@@ -18,7 +19,6 @@ _BAND: dict[Decision, _Colour] = {
 _TEXT: dict[Decision, _Colour] = {Decision.OK: _LIGHT, Decision.NG: _LIGHT, Decision.NO_DECISION: _DARK}
 
 _CARD_HW = (240, 320)
-_STRONGEST = 0.6  # share of the heat colour where the map is highest; the part stays visible under it
 _LINES_LIMIT = 5
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -39,7 +39,7 @@ def overlay(image: NDArray[Any] | None, verdict: Verdict, *, sensor_bits: int = 
     """
     picture = _bgr(image, sensor_bits)
     if verdict.map is not None and verdict.map.shape == picture.shape[:2]:
-        _draw_heat(picture, verdict.map, verdict.threshold)
+        draw_heat(picture, verdict.map, verdict.threshold)
     _draw_regions(picture, verdict)
     return np.vstack([_band(verdict, picture.shape[1]), picture])
 
@@ -49,26 +49,7 @@ def _bgr(image: NDArray[Any] | None, sensor_bits: int) -> NDArray[np.uint8]:
     is_picture = image is not None and image.size > 0 and image.ndim in (2, 3)
     if image is None or not is_picture or image.dtype not in (np.uint8, np.uint16):
         return np.full((*_CARD_HW, 3), _GREY, np.uint8)
-    if image.dtype == np.uint16:
-        image = np.minimum(image >> (sensor_bits - 8), 255)
-    eight = np.array(image, np.uint8)
-    if eight.ndim == 2 or eight.shape[2] == 1:
-        eight = np.repeat(eight.reshape(*eight.shape[:2], 1), 3, axis=2)
-    return np.ascontiguousarray(eight[:, :, :3])
-
-
-def _draw_heat(picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> None:
-    span = max(abs(threshold), 1e-6)
-    low = threshold - 0.5 * span
-    left, top, width, height = cv2.boundingRect(np.asarray(anomaly_map > low, np.uint8))
-    if not width:
-        return
-    inside = slice(top, top + height), slice(left, left + width)
-    # 0 at half the threshold, a half at the threshold, 1 at one and a half.
-    heat = np.clip((anomaly_map[inside] - low) / span, 0.0, 1.0)
-    colours = cv2.applyColorMap(np.asarray(128 + 96 * heat, np.uint8), cv2.COLORMAP_TURBO)
-    alpha = (_STRONGEST * heat)[:, :, None]
-    picture[inside] = np.asarray(picture[inside] * (1 - alpha) + colours * alpha, np.uint8)
+    return bgr_from_image(image, sensor_bits)
 
 
 def _draw_regions(picture: NDArray[np.uint8], verdict: Verdict) -> None:

@@ -4,9 +4,10 @@
 moment leaves either the old checkpoint or the new one.
 """
 
+import contextlib
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtgd_edge.atomic import written_whole
 from dtgd_edge.config import mapping_from_record, record_from_mapping
@@ -76,7 +77,7 @@ class JudgingFrames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A checkpoint opened: its record and its tensors (see loop.py for their prefixes)."""
+    """A checkpoint opened: its record and its tensors (see loop.py and tuning.py for their prefixes)."""
 
     record: CheckpointRecord
     tensors: dict[str, Tensor]
@@ -126,29 +127,77 @@ class Checkpoint:
             ) from exc
 
     def network(self) -> DTGD:
-        """Build the averaged network in eval mode.
+        """Build the averaged network in eval mode; its one teacher is the anomaly teacher.
 
         Raises:
             DataError: the weights are of another architecture.
         """
         recipe = self.record.recipe
-        try:
-            teacher = ResNet(backbone_spec(recipe.teacher.backbone), LEVELS)
-            network = DTGD(teacher, backbone_spec(recipe.student.backbone), recipe.student.tnr)
-            network.teacher.load_state_dict(tensors_under(self.tensors, "teacher."))
+        tuned = recipe.teacher.variant == "tuned"
+        with self._architecture_checked():
+            network = DTGD(self._teacher("tuned_average." if tuned else "teacher."), recipe.student)
             network.student.load_state_dict(tensors_under(self.tensors, "average."))
+        return network.eval()
+
+    def normal_teacher(self) -> ResNet:
+        """Build the teacher that training started from, in eval mode.
+
+        Raises:
+            DataError: the weights are of another architecture.
+        """
+        with self._architecture_checked():
+            return self._teacher("teacher.").eval()
+
+    def _teacher(self, prefix: str) -> ResNet:
+        teacher = ResNet(backbone_spec(self.record.recipe.teacher.backbone), LEVELS)
+        teacher.load_state_dict(tensors_under(self.tensors, prefix))
+        return teacher
+
+    @contextlib.contextmanager
+    def _architecture_checked(self) -> Iterator[None]:
+        try:
+            yield
         except (RuntimeError, ConfigError) as exc:
             reason = str(exc).splitlines()[-1].strip()
             raise DataError(
                 f"{self.folder} holds weights of another architecture than its recipe describes ({reason}); "
                 "train again"
             ) from exc
-        return network.eval()
 
 
 def tensors_under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Take the tensors whose names start with a prefix, without it."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def optimiser_tensors(optimiser: torch.optim.Adam, module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Adam's state as <prefix><moment>.<parameter> tensors; none before its first step.
+
+    Args:
+        optimiser: of the parameters of `module`, in their order.
+        module: names them.
+        prefix: ends in a point.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    return {
+        f"{prefix}{moment}.{names[index]}": value
+        for index, state in optimiser.state_dict()["state"].items()
+        for moment, value in state.items()
+    }
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Adam, module: nn.Module, tensors: dict[str, Tensor], prefix: str
+) -> None:
+    """Put Adam's state back, as `optimiser_tensors` named it."""
+    moments = {m: tensors_under(tensors, f"{prefix}{m}.") for m in ("step", "exp_avg", "exp_avg_sq")}
+    state = optimiser.state_dict()
+    state["state"] = {
+        index: {moment: values[name] for moment, values in moments.items()}
+        for index, (name, _) in enumerate(module.named_parameters())
+        if name in moments["step"]
+    }
+    optimiser.load_state_dict(state)
 
 
 def save_checkpoint(

@@ -5,7 +5,10 @@ held-out good frames, and put normalisation, cosine tail, blur and pooling insid
 """
 
 import copy
+import functools
 import math
+import operator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,7 +21,7 @@ from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
 from dtgd_edge.train.networks import DTGD, cosine
-from dtgd_edge.train.recipe import ScoringRecipe
+from dtgd_edge.train.recipe import Fusion, ScoringRecipe
 from dtgd_edge.train.stitching import Stitch, cut
 from dtgd_edge.verdict import Scores
 
@@ -32,8 +35,7 @@ class Tail(nn.Module):
     """Features to score and map, in float32 throughout.
 
     Attributes:
-        centre: per level, the median distance of good frames.
-        scale: per level, from there to the 99.5 % quantile; 1 on the map is the edge of normal.
+        centre, scale: what is taken off each level's distance, and then divides it; see level_constants.
     """
 
     centre: Tensor
@@ -50,6 +52,7 @@ class Tail(nn.Module):
         if grid is not None:
             self.stitches.extend(Stitch(grid, MAP_STRIDE << k) for k in range(levels))
         self.grid_hw = (size_hw[0] // MAP_STRIDE, size_hw[1] // MAP_STRIDE)
+        self.fusion = recipe.fusion
         self.top = recipe.top
         self.register_buffer("centre", torch.zeros(levels))
         self.register_buffer("scale", torch.ones(levels))
@@ -71,7 +74,10 @@ class Tail(nn.Module):
             if level.shape[2:] != self.grid_hw:
                 level = F.interpolate(level, size=self.grid_hw, mode="bilinear", align_corners=False)
             levels.append(level)
-        fused = sum(levels[1:], levels[0]) / len(levels)
+        if self.fusion == "product":
+            fused = functools.reduce(operator.mul, levels)
+        else:
+            fused = sum(levels[1:], levels[0]) / len(levels)
         smooth = F.conv2d(fused, self.kernel, padding=self.kernel.shape[-1] // 2) * self.edge
         flat = smooth.flatten(1)  # [N, H/4 * W/4]
         score = flat.amax(1) if self.top == 1 else flat.topk(self.top, 1).values.mean(1)
@@ -165,11 +171,30 @@ def calibrate_levels(graph: ScoringGraph, normals: NDArray[np.uint8]) -> None:
         teacher, decoded = graph.features(torch.from_numpy(frame)[None])
         for level, (a, d) in enumerate(zip(teacher, decoded, strict=True)):
             distances[level].append((1 - cosine(a, d)).flatten())
-    for level, parts in enumerate(distances):
-        values = np.concatenate([p.numpy() for p in parts])
-        median, high = np.quantile(values, [CENTRE_QUANTILE, EDGE_QUANTILE])
-        graph.tail.centre[level] = float(median)
-        graph.tail.scale[level] = max(float(high - median), SMALLEST_SCALE)
+    values = [torch.cat(parts).numpy() for parts in distances]
+    for level, (centre, scale) in enumerate(level_constants(values, graph.tail.fusion)):
+        graph.tail.centre[level] = centre
+        graph.tail.scale[level] = scale
+
+
+def level_constants(distances: Sequence[NDArray[np.float32]], fusion: Fusion) -> list[tuple[float, float]]:
+    """Centre and scale per level, from good frames; 1 on the map is about the edge of normal.
+
+    Only "calibrated" weighs the levels. For "sum" all have one scale, and in a product the scales are one
+    factor, so that both rank pixels as the plain distances do.
+
+    Args:
+        distances: per level, 1 - cosine at any number of pixels.
+        fusion: how the levels are put together.
+    """
+    quantiles = [np.quantile(level, [CENTRE_QUANTILE, EDGE_QUANTILE]) for level in distances]
+    if fusion == "calibrated":
+        pairs = [(median, edge - median) for median, edge in quantiles]
+    elif fusion == "product":
+        pairs = [(0.0, edge) for _, edge in quantiles]
+    else:
+        pairs = [(0.0, np.mean([edge for _, edge in quantiles]))] * len(quantiles)
+    return [(float(centre), max(float(scale), SMALLEST_SCALE)) for centre, scale in pairs]
 
 
 def fold_batch_norms(module: nn.Module) -> DTGD:

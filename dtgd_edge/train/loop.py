@@ -1,6 +1,8 @@
 """The training loop: pictures to checkpoint."""
 
 import contextlib
+import functools
+import importlib.util
 import logging
 import math
 import signal
@@ -14,23 +16,27 @@ import torch
 from torch import Tensor, nn
 
 from dtgd_edge.errors import ConfigError, DataError
-from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_spec
+from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.batches import Batch, BatchMaker, calibration_frames, judging_defects
 from dtgd_edge.train.checkpoint import (
     SCHEMA,
     Checkpoint,
     CheckpointRecord,
     JudgingFrames,
-    device_from_name,
+    optimiser_tensors,
+    restore_optimiser,
     save_checkpoint,
     save_frames,
     tensors_under,
 )
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
-from dtgd_edge.train.losses import dtgd_losses
+from dtgd_edge.train.distributed import World, joined, mean_over_processes
+from dtgd_edge.train.losses import dtgd_losses, teacher_loss
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.symmetry import with_symmetry
 from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.train.tuning import Tuning
 from dtgd_edge.workspace import CHECKPOINT
 
 LOGGER = logging.getLogger(__name__)
@@ -39,11 +45,19 @@ SAVE_EVERY_STEPS = 200
 MOST_NORMALS = 64
 MOST_DEFECTS = 112
 MOST_FITTED = 32
+MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is reported after each step."""
+    """What is reported after each step.
+
+    Attributes:
+        step, steps: done, and to do.
+        loss: all that the step lowered.
+        consistency, dissimilarity, gate: the student's terms, unweighted.
+        teacher: the part of a tuned teacher; 0 while none learns.
+    """
 
     step: int
     steps: int
@@ -51,6 +65,15 @@ class Progress:
     consistency: float
     dissimilarity: float
     gate: float
+    teacher: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The network's parts as a step calls them: those that learn are wrapped where processes share them."""
+
+    teacher: nn.Module
+    student: nn.Module
 
 
 def train(
@@ -60,6 +83,7 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    compiled: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     save_every_steps: int = SAVE_EVERY_STEPS,
 ) -> Checkpoint:
@@ -68,12 +92,18 @@ def train(
     The first Ctrl-C ends the run after the step in progress and leaves a usable checkpoint. With `resume` a
     run that was killed goes on from its last checkpoint to the same weights as an uninterrupted one.
 
+    Processes that torchrun started share each batch and come to the weights of one process, up to rounding;
+    they must see the same folders. The first one reports and writes.
+
     Args:
         data: good pictures in data.train.
         recipe: everything else that decides the result.
         folder: receives the checkpoint.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda"; each of several processes takes a GPU of its own.
         resume: continue the checkpoint in `folder`, if there is one.
+        compiled: run the networks through torch.compile; on CUDA only. It takes its time before the first
+            step, so that it can only pay in long runs; whether it does depends on the GPU and has to be
+            tried there.
         report: is called after each step.
         save_every_steps: how often a checkpoint is written on the way.
 
@@ -81,28 +111,57 @@ def train(
         The checkpoint, opened.
 
     Raises:
-        ConfigError: the device is not there, or the recipe differs from that of the resumed run.
+        ConfigError: the device or its compiler is not there, the processes cannot share the batch evenly,
+            or the recipe differs from that of the resumed run.
         DataError: pictures, weights or the disk are not usable.
+        ProcessLost: another of the processes failed.
     """
-    where = device_from_name(device)
+    with joined(device) as world, _tuned_convolutions(world.device):
+        return _train(data, recipe, folder, world, resume, compiled, report, save_every_steps)
+
+
+def _train(
+    data: DataSet,
+    recipe: Recipe,
+    folder: Path,
+    world: World,
+    resume: bool,
+    compiled: bool,
+    report: Callable[[Progress], None],
+    save_every_steps: int,
+) -> Checkpoint:
+    where, places = world.device, world.places(recipe.optimiser.batch)
+    if compiled:
+        _check_compiler(where)
     fit, held_out = split_normals(data.train, recipe.holdout, recipe.seed)
     frames = read_frames(fit, recipe.geometry)
     torch.manual_seed(recipe.seed)
     earlier = Checkpoint.open(folder) if resume and (folder / CHECKPOINT).exists() else None
     if earlier is None:
-        teacher = load_teacher(recipe.teacher, LOGGER.info)
-        recipe = resolved(recipe, teacher.backbone)
+        with world.first_goes_first():
+            teacher = load_teacher(recipe.teacher, LOGGER.info if world.is_first else LOGGER.debug)
+        plan = resolved(recipe, teacher.backbone)
+        recipe = world.from_first(lambda: with_symmetry(plan, frames, LOGGER.info))
     else:
         teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
-    network = DTGD(teacher.network, backbone_spec(recipe.student.backbone), recipe.student.tnr)
+    network = DTGD(teacher.network, recipe.student)
+    if recipe.student.start == "teacher":
+        network.start_encoder()
     network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tuning = Tuning(network.teacher, recipe) if recipe.teacher.variant == "tuned" else None
+    if compiled:  # at their first call; names stay
+        for part in (network.teacher, network.student, *([tuning.normal] if tuning else [])):
+            part.compile()
     optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
-    if earlier is None:
+    if earlier is not None:
+        first, loss = _restore(earlier, network, average, optimiser, tuning)
+    elif world.is_first:
         save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
-    else:
-        first, loss = _restore(earlier, network, average, optimiser)
+    calls = _Calls(
+        network.teacher if tuning is None else world.shared(network.teacher), world.shared(network.student)
+    )
 
     def save(step: int) -> None:
         def record(name: str, digest: str) -> CheckpointRecord:
@@ -110,38 +169,55 @@ def train(
                 SCHEMA, recipe, step, name, digest, teacher.origin, str(data.root), data.frame_size_hw, loss
             )
 
-        save_checkpoint(folder, _tensors(network, average, optimiser), record)
+        save_checkpoint(folder, _tensors(network, average, optimiser, tuning), record)
 
     maker, steps, step = BatchMaker(frames, recipe), recipe.optimiser.steps, first
-    with _deferred_interrupt() as interrupted:
-        for batch in maker.batches(first, steps):
-            progress = _step(network, optimiser, average, batch, recipe, step + 1, where)
+    # Half of the cores: the other half is busy with the step.
+    workers = max(1, min(world.cores // 2, MOST_WORKERS))
+    with _deferred_interrupt(is_alone=world.size == 1) as interrupted:
+        for batch in maker.batches(first, steps, places, workers):
+            progress = _step(network, calls, optimiser, average, tuning, batch, recipe, step + 1, where)
             step, loss = step + 1, progress.loss
             if not math.isfinite(loss):
                 raise DataError(
                     f"the loss became {loss} at step {step}; expected a finite number; "
                     "lower optimiser.learning_rate in the recipe"
                 )
-            report(progress)
-            if interrupted.is_set():
-                LOGGER.warning("stopped at step %d of %d; the checkpoint is usable", step, steps)
+            if world.is_first:
+                report(progress)
+            if world.any(interrupted.is_set()):
+                if world.is_first:
+                    LOGGER.warning("stopped at step %d of %d; the checkpoint is usable", step, steps)
                 break
-            if step % save_every_steps == 0 and step < steps:
+            if world.is_first and step % save_every_steps == 0 and step < steps:
                 save(step)
-    save(step)
-    return Checkpoint.open(folder)
+    with world.first_goes_first():
+        if world.is_first:
+            save(step)
+        return Checkpoint.open(folder)
 
 
 def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
-    """Fill in what the recipe leaves to the teacher: both backbones."""
-    student = recipe.student.backbone
+    """Fill in what the recipe leaves to the teacher: both backbones and the encoder's first weights.
+
+    Raises:
+        ConfigError: the encoder is to start as the teacher, which has another backbone.
+    """
+    student, start = recipe.student.backbone, recipe.student.start
     if student == "auto":
-        # A student from scratch needs no more than a ResNet-18 as wide as the teacher's first stage.
+        # A denoiser needs no more than a ResNet-18 as wide as the teacher's first stage.
         student = teacher_backbone if teacher_backbone.startswith("resnet18") else "resnet18"
+    if start == "auto":
+        start = "teacher" if student == teacher_backbone else "random"
+    if start == "teacher" and student != teacher_backbone:
+        raise ConfigError(
+            f"student.start is teacher, but the student is a {student} and the teacher a {teacher_backbone}; "
+            "expected the same backbone; set student.backbone to the teacher's or start to random"
+        )
     return replace(
         recipe,
         teacher=replace(recipe.teacher, backbone=teacher_backbone),
-        student=replace(recipe.student, backbone=student),
+        student=replace(recipe.student, backbone=student, start=start),
     )
 
 
@@ -157,52 +233,74 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 def tensor_from_frames(frames: np.ndarray, device: torch.device) -> Tensor:
     """uint8 [B, H, W, 3] RGB frames to normalised float [B, 3, H, W], channels last."""
-    x = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255
-    mean, std = (t.view(1, 3, 1, 1).to(device) for t in (IMAGENET_MEAN, IMAGENET_STD))
+    x = _sent(frames, device).permute(0, 3, 1, 2).float() / 255
+    mean, std = _imagenet_statistics(device)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@functools.cache
+def _imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (t.view(1, 3, 1, 1).to(device) for t in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std
+
+
+def _sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device; from pinned memory a GPU fetches it while the CPU goes on."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _step(
     network: DTGD,
+    calls: _Calls,
     optimiser: torch.optim.Adam,
     average: dict[str, Tensor],
+    tuning: Tuning | None,
     batch: Batch,
     recipe: Recipe,
     step: int,
     device: torch.device,
 ) -> Progress:
+    rate = learning_rate(recipe, step)
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, step)
+        group["lr"] = rate
     clean = tensor_from_frames(batch.clean, device)
     corrupted = tensor_from_frames(batch.corrupted, device)
-    mask = torch.from_numpy(batch.mask).to(device)
+    mask = _sent(batch.mask, device)
+    both = torch.cat([clean, corrupted])
+    learning = tuning if tuning is not None and tuning.has_begun(step) else None
     with _autocast(device):
         with torch.no_grad():
-            both = network.teacher(torch.cat([clean, corrupted]))
-        normal = [f[: len(clean)] for f in both]
-        anomalous = [f[len(clean) :] for f in both]
-        features = network.student(corrupted, anomalous)
+            frozen = (calls.teacher if tuning is None else tuning.normal)(both)
+        tuned = frozen if learning is None else calls.teacher(both)
+        normal = [f[: len(clean)] for f in frozen]
+        anomalous = [f[len(clean) :].detach() for f in tuned]
+        features = calls.student(corrupted, anomalous)
     # The mask's pull comes in over the first fifth, once the student has something to agree with.
     ramp = min(1.0, step / (0.2 * recipe.optimiser.steps))
     losses = dtgd_losses(features, normal, anomalous, mask, recipe.loss, ramp)
+    of_teacher = mask.new_zeros(()) if learning is None else teacher_loss(tuned, frozen, mask)
+    total = losses.total + of_teacher  # no parameter is in both
     optimiser.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.student.parameters(), recipe.optimiser.clip)
     optimiser.step()
-    _average(network, average, min(recipe.optimiser.average, (1 + step) / (10 + step)))
-    return Progress(
-        step,
-        recipe.optimiser.steps,
-        losses.total.item(),
-        losses.consistency.item(),
-        losses.dissimilarity.item(),
-        losses.gate.item(),
-    )
+    decay = min(recipe.optimiser.average, (1 + step) / (10 + step))
+    _average(network.student, average, decay)
+    if learning is not None:
+        learning.update(rate / recipe.optimiser.learning_rate)
+        _average(network.teacher, learning.average, decay)
+    terms = torch.stack([total, losses.consistency, losses.dissimilarity, losses.gate, of_teacher])
+    return Progress(step, recipe.optimiser.steps, *mean_over_processes(terms.detach()).tolist())
 
 
 @contextlib.contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no step is cut in half; a second one is not held."""
+def _deferred_interrupt(is_alone: bool) -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that no step is cut in half; a second one is not held.
+
+    Under torchrun it is: torchrun passes on the Ctrl-C that the terminal has sent to all already, and kills
+    by itself what does not end.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event  # only the main thread may handle signals
@@ -210,7 +308,8 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
 
     def note(number: int, frame: object) -> None:
         event.set()
-        signal.signal(signal.SIGINT, previous)
+        if is_alone:
+            signal.signal(signal.SIGINT, previous)
 
     previous = signal.signal(signal.SIGINT, note)
     try:
@@ -219,9 +318,31 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
+@contextlib.contextmanager
+def _tuned_convolutions(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try what is quickest for shapes that never change, with float32 as TF32."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+        yield
+
+
+def _check_compiler(device: torch.device) -> None:
+    if device.type != "cuda":
+        raise ConfigError(
+            f"compiling was asked for on the {device.type}; expected a CUDA device; leave --compile out"
+        )
+    if importlib.util.find_spec("triton") is None:
+        raise ConfigError(
+            "compiling was asked for, but triton is not installed; expected it beside PyTorch; "
+            "install it with: pip install triton, or leave --compile out"
+        )
+
+
 @torch.no_grad()
-def _average(network: DTGD, average: dict[str, Tensor], decay: float) -> None:
-    for name, value in network.student.state_dict().items():
+def _average(module: nn.Module, average: dict[str, Tensor], decay: float) -> None:
+    for name, value in module.state_dict().items():
         if value.is_floating_point():
             average[name].lerp_(value, 1 - decay)
         else:
@@ -232,7 +353,7 @@ def _average(network: DTGD, average: dict[str, Tensor], decay: float) -> None:
 def _autocast(device: torch.device) -> Iterator[None]:
     """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than float32."""
     if device.type == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported()
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         has_bfloat16 = bool(probe())
@@ -246,29 +367,32 @@ def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> Ju
     return JudgingFrames(normals, defects, masks, calibration_frames(fit, recipe, MOST_FITTED))
 
 
-def _tensors(network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam) -> dict[str, Tensor]:
-    """Collect what a checkpoint holds: teacher., student., average. and adam.<moment>. tensors."""
-    tensors = {f"teacher.{k}": v for k, v in network.teacher.state_dict().items()}
+def _tensors(
+    network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam, tuning: Tuning | None
+) -> dict[str, Tensor]:
+    """Collect what a checkpoint holds: teacher. (the normal one), student., average. and adam.<moment>.
+    tensors, and those of a tuned teacher.
+    """
+    normal = network.teacher if tuning is None else tuning.normal
+    tensors = {f"teacher.{k}": v for k, v in normal.state_dict().items()}
     tensors |= {f"student.{k}": v for k, v in network.student.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
-    names = [name for name, _ in network.student.named_parameters()]
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{moment}.{names[index]}": value for moment, value in state.items()}
-    return tensors
+    tensors |= optimiser_tensors(optimiser, network.student, "adam.")
+    return tensors if tuning is None else tensors | tuning.tensors()
 
 
 def _same_teacher(checkpoint: Checkpoint) -> Teacher:
     """Take the teacher out of the checkpoint: its file may be gone or another one by now."""
     backbone = checkpoint.record.recipe.teacher.backbone
-    network = checkpoint.network().teacher
-    return Teacher(network, backbone, checkpoint.record.teacher)
+    return Teacher(checkpoint.normal_teacher(), backbone, checkpoint.record.teacher)
 
 
 def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recipe:
     """Make sure that it is the same run that goes on; returns its recipe, resolved."""
     record = checkpoint.record
     backbone = record.recipe.teacher.backbone
-    if recipe.teacher.backbone not in ("auto", backbone) or resolved(recipe, backbone) != record.recipe:
+    same = replace(resolved(recipe, backbone), augment=recipe.augment.settled(record.recipe.augment))
+    if recipe.teacher.backbone not in ("auto", backbone) or same != record.recipe:
         raise ConfigError(
             f"{checkpoint.folder} was trained with another recipe; expected the same one to resume it; "
             "leave --resume out, or choose another --out"
@@ -282,16 +406,18 @@ def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recip
 
 
 def _restore(
-    checkpoint: Checkpoint, network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam
+    checkpoint: Checkpoint,
+    network: DTGD,
+    average: dict[str, Tensor],
+    optimiser: torch.optim.Adam,
+    tuning: Tuning | None,
 ) -> tuple[int, float]:
     """Put a checkpoint's tensors back; returns its step and loss."""
     tensors = checkpoint.tensors
     network.student.load_state_dict(tensors_under(tensors, "student."))
     for name, value in tensors_under(tensors, "average.").items():
         average[name].copy_(value)
-    names = [name for name, _ in network.student.named_parameters()]
-    moments = {m: tensors_under(tensors, f"adam.{m}.") for m in ("step", "exp_avg", "exp_avg_sq")}
-    state = optimiser.state_dict()
-    state["state"] = {i: {m: values[n] for m, values in moments.items()} for i, n in enumerate(names)}
-    optimiser.load_state_dict(state)
+    restore_optimiser(optimiser, network.student, tensors, "adam.")
+    if tuning is not None:
+        tuning.restore(tensors)
     return checkpoint.record.step, checkpoint.record.loss

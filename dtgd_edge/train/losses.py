@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtgd_edge.train.distributed import area
 from dtgd_edge.train.networks import StudentFeatures, cosine
 from dtgd_edge.train.recipe import LossRecipe
 
@@ -40,9 +41,7 @@ def dtgd_losses(
         recipe: weights.
         ramp: share of the dissimilarity weight in force, 0 to 1.
     """
-    masks = [
-        F.adaptive_avg_pool2d(mask, (f.shape[2], f.shape[3]))[:, 0] for f in normal
-    ]  # [B, H_k, W_k], soft
+    masks = masks_at(mask, normal)
     consistency = consistency_loss(student, normal, recipe)
     if recipe.dissimilarity_form == "hinge":
         dissimilarity = hinge_dissimilarity(student, normal, anomalous, masks, recipe.hinge_margin)
@@ -53,16 +52,46 @@ def dtgd_losses(
     return Losses(total, consistency, dissimilarity, gate)
 
 
+def teacher_loss(tuned: list[Tensor], frozen: list[Tensor], mask: Tensor) -> Tensor:
+    """What tunes the anomaly teacher in variant U (URD's three terms).
+
+    On a clean picture it agrees with the normal teacher; on a corrupted one it differs from what that
+    makes of the clean picture just where the mask is; and as a whole it goes on seeing what that sees.
+
+    Args:
+        tuned: its features of the clean pictures and, behind them, the corrupted ones: [2 B, C_k, H_k, W_k].
+        frozen: the normal teacher's, of the same.
+        mask: float [B, 1, H, W], 1 where the picture was corrupted.
+    """
+    total = mask.new_zeros(())
+    for level, level_mask in enumerate(masks_at(mask, frozen)):
+        normal, seen = frozen[level].chunk(2)
+        of_clean, of_corrupted = tuned[level].chunk(2)
+        total = total + (1 - cosine(of_clean, normal)).mean()
+        total = total + (1 - cosine(of_corrupted, normal) - level_mask).abs().mean()
+        total = total + (1 - whole_cosine(of_corrupted, seen)).mean()
+    return total
+
+
+def masks_at(mask: Tensor, features: list[Tensor]) -> list[Tensor]:
+    """Area averages of a mask [B, 1, H, W] on each level's grid, [B, H_k, W_k]; tiny defects stay."""
+    return [F.adaptive_avg_pool2d(mask, (f.shape[2], f.shape[3]))[:, 0] for f in features]
+
+
+def whole_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of two features as a whole, in float32: [B, C, H, W] x 2 to [B]."""
+    return F.cosine_similarity(a.float().flatten(1), b.float().flatten(1))
+
+
 def consistency_loss(student: StudentFeatures, normal: list[Tensor], recipe: LossRecipe) -> Tensor:
     """Agreement with the normal teacher, per position and as a whole (the latter as in RD4AD)."""
     total = normal[0].new_zeros((), dtype=torch.float32)
     for cleaned, decoded, target in zip(student.cleaned, student.decoded, normal, strict=True):
         total = total + (1 - cosine(decoded, target)).mean()
-        if recipe.encoder_consistency:
-            total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
+        # Even with weight 0: resuming and several processes expect a gradient in every parameter.
+        total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
         if recipe.global_consistency:
-            whole = F.cosine_similarity(decoded.float().flatten(1), target.float().flatten(1))
-            total = total + recipe.global_consistency * (1 - whole).mean()
+            total = total + recipe.global_consistency * (1 - whole_cosine(decoded, target)).mean()
     return total
 
 
@@ -82,10 +111,10 @@ def hinge_dissimilarity(
     for level, mask in enumerate(masks):
         target = cosine(normal[level], anomalous[level])
         limit = (target - margin).clamp_min(0)
-        area = mask.sum().clamp_min(1.0)
+        inside = area(mask)
         for feature, weight in ((student.decoded[level], 1.0), (student.cleaned[level], 0.5)):
             excess = (cosine(feature, anomalous[level]) - limit).clamp_min(0)
-            total = total + weight * (excess * mask).sum() / area
+            total = total + weight * (excess * mask).sum() / inside
     return total
 
 
@@ -104,7 +133,7 @@ def gate_loss(gates: list[Tensor], masks: list[Tensor]) -> Tensor:
         return total
     for gate, mask in zip(gates, masks, strict=True):
         keep = 1 - mask
-        weight = keep / keep.sum().clamp_min(1.0) + mask / mask.sum().clamp_min(1.0)
+        weight = keep / area(keep) + mask / area(mask)
         each = F.binary_cross_entropy_with_logits(gate[:, 0].float(), keep, reduction="none")
         total = total + 0.5 * (each * weight).sum()
     return total

@@ -1,7 +1,6 @@
 """The measures of anomaly detection, exact, as MVTec AD's official evaluation defines them.
 
-All pixels of all test pictures are pooled; nothing is sampled, binned or normalised per picture.
-Sources: MVTec AD's evaluation code; for average precision scikit-learn. numpy; cv2 for components.
+Sources: MVTec AD's evaluation code; for average precision scikit-learn. numpy; see `curves`.
 """
 
 from collections.abc import Sequence
@@ -12,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.train.curves import Curve, Map, Mask, PixelPool, curve_from_scores
 
-Map = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Labels = Sequence[bool] | NDArray[np.bool_]
 ImageScores = Sequence[float] | NDArray[Any]
 
 AUPRO_LIMIT, AUPRO_STRICT_LIMIT = 0.3, 0.05
+DETECTIONS = (1.0, 0.99, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """How well scores and maps tell defective parts from good ones.
 
-    In [0, 1], 1 is perfect; None where it cannot be computed (no good, defective or marked parts).
+    In [0, 1], 1 is perfect (0 for false rejects); None where it cannot be computed (no good, defective
+    or marked parts).
 
     Attributes:
         image_auroc: chance that a defective picture scores above a good one.
@@ -37,6 +37,11 @@ class Metrics:
         pictures: number of pictures.
         defective: how many of them are defective.
         without_mask: defective pictures without a mask; the pixel measures leave them out.
+        pixel_f1_max: as `f1_max`, for pixels, pooled.
+        false_reject_100: share of good parts rejected at the highest threshold that detects every
+            defective part.
+        false_reject_99: the same, at least 99 % of them.
+        false_reject_95: the same, at least 95 % of them.
     """
 
     image_auroc: float | None
@@ -48,71 +53,106 @@ class Metrics:
     pictures: int
     defective: int
     without_mask: int = 0
+    # Results written before these were measured can still be read.
+    pixel_f1_max: float | None = None
+    false_reject_100: float | None = None
+    false_reject_99: float | None = None
+    false_reject_95: float | None = None
 
     def record(self) -> dict[str, Any]:
         """All attributes as plain JSON values."""
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Curve:
-    """True and false positives at every threshold where the true ones change, descending.
+class Pool:
+    """Parts as they are scored, pooled; then every measure, of all and of each kind of defect.
 
-    Between two such thresholds every curve (ROC, precision-recall, PRO) only gains false positives
-    and is a straight line, so these K points hold all of it.
-
-    Attributes:
-        value: float [K], distinct scores of positives.
-        hits: int64 [K], positives that score at least `value`.
-        overlap: float64 [K], mean covered share of the components, at `value`.
-        above: int64 [K], negatives that score more than `value`.
-        at_least: int64 [K], negatives that score at least `value`.
-        negatives: number of all negatives.
+    The measures of a kind are those of its parts and all good parts. Holds the maps' pixels, 4 bytes
+    each; every pixel is sorted once.
     """
 
-    value: NDArray[Any]
-    hits: NDArray[np.int64]
-    overlap: NDArray[np.float64]
-    above: NDArray[np.int64]
-    at_least: NDArray[np.int64]
-    negatives: int
+    def __init__(self) -> None:
+        self._scores: list[float] = []
+        self._kinds: list[str | None] = []
+        self._without_mask: list[str | None] = []
+        self._pixels = PixelPool()
+
+    def add(self, kind: str | None, score: float, anomaly_map: Map, mask: Mask | None) -> None:
+        """Add a part.
+
+        Args:
+            kind: of its defect; None: a good part.
+            score: the image score, finite.
+            anomaly_map: float32 [H, W], finite; kept, never changed; sizes may differ.
+            mask: bool [H, W], True on defects; None: not marked, left out of the pixel measures.
+
+        Raises:
+            DataError: the map holds NaN or infinity, or its size differs from its mask's.
+        """
+        if mask is None:
+            self._without_mask.append(kind)
+        else:
+            self._pixels.add(kind, anomaly_map, mask)
+        self._scores.append(score)
+        self._kinds.append(kind)
 
     @property
-    def positives(self) -> int:
-        return int(self.hits[-1]) if len(self.hits) else 0
+    def kinds(self) -> list[str]:
+        """The kinds of defects, by name."""
+        return sorted({kind for kind in self._kinds if kind is not None})
 
-    def auroc(self) -> float | None:
-        if not self.positives or not self.negatives:
-            return None
-        # Per positive: the negatives below it, and half of those that tie with it.
-        beaten = self.negatives - (self.above + self.at_least) / 2
-        gained = np.diff(self.hits, prepend=0)
-        return float(np.dot(gained / self.positives, beaten / self.negatives))
+    def metrics(self, kind: str | None = None) -> Metrics:
+        """Every measure, of all parts, or of one kind of defect against all good parts.
 
-    def average_precision(self) -> float | None:
-        if not self.positives:
-            return None
-        gained = np.diff(self.hits, prepend=0)
-        return float(np.dot(gained / self.positives, self.hits / (self.hits + self.at_least)))
+        Raises:
+            DataError: a score is NaN or infinite.
+        """
+        pixel = self._pixels.curve(None if kind is None else (None, kind))
+        rows = [row for row, own in enumerate(self._kinds) if kind is None or own in (None, kind)]
+        labels = np.array([self._kinds[row] is not None for row in rows], np.bool_)
+        image = image_curve(labels, np.array([self._scores[row] for row in rows]))
+        image_f1, pixel_f1 = image.f1_max(), pixel.f1_max()
+        false_rejects = [
+            float(image.at_least[image.detecting(share)] / image.negatives) if image.has_both else None
+            for share in DETECTIONS
+        ]
+        return Metrics(
+            image_auroc=image.auroc(),
+            pixel_auroc=pixel.auroc(),
+            pixel_ap=pixel.average_precision(),
+            aupro=pixel.aupro(AUPRO_LIMIT),
+            aupro_05=pixel.aupro(AUPRO_STRICT_LIMIT),
+            f1_max=image_f1 and image_f1[0],
+            pictures=len(rows),
+            defective=image.positives,
+            without_mask=sum(kind is None or own == kind for own in self._without_mask),
+            pixel_f1_max=pixel_f1 and pixel_f1[0],
+            false_reject_100=false_rejects[0],
+            false_reject_99=false_rejects[1],
+            false_reject_95=false_rejects[2],
+        )
 
-    def aupro(self, limit: float) -> float | None:
-        if not self.positives or not self.negatives:
-            return None
-        # Each threshold is reached along a level line (negatives alone) and left along a rise.
-        x = np.empty(2 * len(self.value) + 2)
-        y = np.empty_like(x)
-        x[0], x[1:-1:2], x[2:-1:2], x[-1] = 0, self.above, self.at_least, self.negatives
-        y[0], y[1], y[3:-1:2], y[2:-1:2], y[-1] = 0, 0, self.overlap[:-1], self.overlap, 1
-        x /= self.negatives
-        inside = int(np.searchsorted(x, limit, side="right"))
-        at_limit = np.interp(limit, x[inside - 1 : inside + 1], y[inside - 1 : inside + 1])
-        x, y = np.append(x[:inside], limit), np.append(y[:inside], at_limit)
-        return float(np.dot(np.diff(x), (y[1:] + y[:-1]) / 2) / limit)
+    def pixel_curve(self) -> Curve:
+        """The curve of all pixels."""
+        return self._pixels.curve()
 
-    def f1_max(self) -> tuple[float, int]:
-        f1 = 2 * self.hits / (self.hits + self.at_least + self.positives)
-        best = int(np.argmax(f1))
-        return float(f1[best]), best
+
+def pooled_metrics(
+    maps: Sequence[Map], masks: Sequence[Mask | None], scores: ImageScores, labels: Labels
+) -> Metrics:
+    """Every measure of parts whose defects are of one kind, or of no matter which.
+
+    Args:
+        maps, masks, scores: one per part, as `Pool.add` takes them.
+        labels: [N], True for defective.
+
+    Raises:
+        DataError: as `Pool`.
+    """
+    pool = Pool()
+    for anomaly_map, mask, score, is_defective in zip(maps, masks, scores, labels, strict=True):
+        pool.add("defective" if is_defective else None, float(score), anomaly_map, mask)
+    return pool.metrics()
 
 
 def image_auroc(labels: Labels, scores: ImageScores) -> float | None:
@@ -128,7 +168,7 @@ def image_auroc(labels: Labels, scores: ImageScores) -> float | None:
     Raises:
         DataError: a score is NaN or infinite, or the lengths differ.
     """
-    return _curve_from_scores(labels, scores).auroc()
+    return image_curve(labels, scores).auroc()
 
 
 def average_precision(labels: Labels, scores: ImageScores) -> float | None:
@@ -139,7 +179,7 @@ def average_precision(labels: Labels, scores: ImageScores) -> float | None:
     Returns:
         In [0, 1]; None without a positive.
     """
-    return _curve_from_scores(labels, scores).average_precision()
+    return image_curve(labels, scores).average_precision()
 
 
 def f1_max(labels: Labels, scores: ImageScores) -> tuple[float, float] | None:
@@ -150,15 +190,17 @@ def f1_max(labels: Labels, scores: ImageScores) -> tuple[float, float] | None:
     Returns:
         F1 in [0, 1]; threshold: `score > threshold` gives that F1. None when all labels are equal.
     """
-    curve = _curve_from_scores(labels, scores)
-    if not curve.positives or not curve.negatives:
-        return None
-    f1, best = curve.f1_max()
-    value = float(curve.value[best])
+    curve = image_curve(labels, scores)
+    best = curve.f1_max()
+    return best and (best[0], threshold_just_below(float(curve.value[best[1]]), scores))
+
+
+def threshold_just_below(value: float, scores: ImageScores) -> float:
+    """A threshold that a score of `value` is above, half-way to the next lower score if possible."""
     values = np.asarray(scores, np.float64)
     just_below = float(np.nextafter(value, -np.inf))
     lower = float(values[values < value].max(initial=-np.inf))
-    return f1, just_below if lower == -np.inf else min((lower + value) / 2, just_below)
+    return just_below if lower == -np.inf else min((lower + value) / 2, just_below)
 
 
 def pixel_auroc(maps: Sequence[Map], masks: Sequence[Mask]) -> float | None:
@@ -195,43 +237,8 @@ def aupro(maps: Sequence[Map], masks: Sequence[Mask], limit: float = AUPRO_LIMIT
     return _curve_from_maps(maps, masks).aupro(limit)
 
 
-def pooled_metrics(
-    maps: Sequence[Map],
-    masks: Sequence[Mask | None],
-    scores: ImageScores,
-    labels: Labels,
-) -> Metrics:
-    """Compute everything about one category; the pixels are sorted once.
-
-    Needs about 5 bytes per pixel besides the maps.
-
-    Args:
-        maps: float32 [H, W] per picture, finite; sizes may differ.
-        masks: bool [H, W] per picture; None: not marked, left out of the pixel measures.
-        scores: [N], image scores, finite.
-        labels: [N], True for defective.
-
-    Raises:
-        DataError: NaN or infinity, or a map's size differs from its mask's.
-    """
-    image = _curve_from_scores(labels, scores)
-    marked = [index for index, mask in enumerate(masks) if mask is not None]
-    pixel = _curve_from_maps([maps[i] for i in marked], [mask for mask in masks if mask is not None])
-    has_both = bool(image.positives and image.negatives)
-    return Metrics(
-        image_auroc=image.auroc(),
-        pixel_auroc=pixel.auroc(),
-        pixel_ap=pixel.average_precision(),
-        aupro=pixel.aupro(AUPRO_LIMIT),
-        aupro_05=pixel.aupro(AUPRO_STRICT_LIMIT),
-        f1_max=image.f1_max()[0] if has_both else None,
-        pictures=len(maps),
-        defective=image.positives,
-        without_mask=len(masks) - len(marked),
-    )
-
-
-def _curve_from_scores(labels: Labels, scores: ImageScores) -> _Curve:
+def image_curve(labels: Labels, scores: ImageScores) -> Curve:
+    """The curve of image scores; arguments and errors as `image_auroc`."""
     positive = np.asarray(labels, np.bool_)
     values = np.asarray(scores)
     if positive.shape != values.shape or values.ndim != 1:
@@ -241,59 +248,11 @@ def _curve_from_scores(labels: Labels, scores: ImageScores) -> _Curve:
         raise DataError(
             f"{bad} of {len(values)} scores are NaN or infinite; expected numbers; check the graph"
         )
-    return _curve(values[~positive], values[positive], np.ones(int(positive.sum())))
+    return curve_from_scores(values[positive], values[~positive])
 
 
-def _curve_from_maps(maps: Sequence[Map], masks: Sequence[Mask]) -> _Curve:
-    import cv2
-
-    negatives, positives, shares = [], [], []
-    for index, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
-        if anomaly_map.shape != mask.shape:
-            shapes = f"{anomaly_map.shape} and its mask {mask.shape}"
-            raise DataError(f"map {index} is {shapes}; expected the same size; resize the map")
-        if not np.isfinite(anomaly_map).all():
-            raise DataError(f"map {index} holds NaN or infinity; expected numbers; check the graph")
-        if not mask.any():
-            negatives.append(anomaly_map.ravel())
-            continue
-        _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        component = labels[mask]
-        negatives.append(anomaly_map[~mask])
-        positives.append(anomaly_map[mask])
-        shares.append(1 / np.bincount(component)[component])
-    empty = np.empty(0, np.float32)
-    return _curve(
-        np.concatenate(negatives or [empty]),
-        np.concatenate(positives or [empty]),
-        np.concatenate(shares or [np.empty(0)]),
-    )
-
-
-def _curve(negatives: NDArray[Any], positives: NDArray[Any], shares: NDArray[np.float64]) -> _Curve:
-    """Sort and count.
-
-    Args:
-        negatives: [N], sorted in place.
-        positives: [P].
-        shares: float64 [P], share of its component that a positive is.
-    """
-    # Sorting the negatives without an index is several times faster and half the memory.
-    negatives.sort()
-    order = np.argsort(positives)[::-1]
-    positives = positives[order]
-    is_last_of_ties = np.append(positives[1:] != positives[:-1], True)[: len(positives)]
-    last = np.flatnonzero(is_last_of_ties)
-    value = positives[last]
-    overlap = np.cumsum(shares[order])[last]
-    if len(overlap):
-        # The components' shares sum up to their number, but for rounding.
-        overlap = np.minimum(overlap / round(overlap[-1]), 1.0)
-    return _Curve(
-        value=value,
-        hits=last + 1,
-        overlap=overlap,
-        above=len(negatives) - np.searchsorted(negatives, value, side="right"),
-        at_least=len(negatives) - np.searchsorted(negatives, value, side="left"),
-        negatives=len(negatives),
-    )
+def _curve_from_maps(maps: Sequence[Map], masks: Sequence[Mask]) -> Curve:
+    pool = PixelPool()
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        pool.add(None, anomaly_map, mask)
+    return pool.curve()

@@ -6,13 +6,15 @@ is this project's reading of it and of its relatives (RD4AD, DeSTSeg, URD). Shap
 ResNet-18 teacher and student at 256 x 256.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtgd_edge.train.backbones import BackboneSpec, BasicBlock, ResNet, set_requires_grad
+from dtgd_edge.train.backbones import BackboneSpec, BasicBlock, ResNet, backbone_spec, set_requires_grad
+from dtgd_edge.train.recipe import StudentRecipe, TNRForm
 
 LEVELS = 3
 COSINE_EPSILON = 1e-6
@@ -33,12 +35,8 @@ class StudentFeatures:
     gates: list[Tensor]
 
 
-class TNR(nn.Module):
-    """Teacher-guided noise removal: subtract what the anomaly teacher says is noise.
-
-    The teacher's feature reaches the student only through a narrow, gated subtraction, so that
-    the student cannot reach zero loss by copying it. Starts as the identity.
-    """
+class TNR(nn.Module, ABC):
+    """Teacher-guided noise removal: look at student and anomaly teacher, gate, clean."""
 
     def __init__(self, channels: int, teacher_channels: int) -> None:
         super().__init__()
@@ -53,11 +51,8 @@ class TNR(nn.Module):
             _conv_bn_relu(inner, inner, 1),
         )
         self.gate = nn.Conv2d(inner, 1, 3, padding=1)
-        self.noise = nn.Conv2d(inner, channels, 1)
-        assert self.gate.bias is not None and self.noise.bias is not None
+        assert self.gate.bias is not None
         nn.init.constant_(self.gate.bias, 2.0)  # keep nearly everything at first
-        nn.init.zeros_(self.noise.weight)
-        nn.init.zeros_(self.noise.bias)
 
     def forward(self, encoded: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Clean one level.
@@ -74,30 +69,79 @@ class TNR(nn.Module):
         c = cosine(e, a).unsqueeze(1).to(e.dtype)  # [B, 1, H, W]
         mixed = self.mix(torch.cat([e, a, (e - a).abs(), c], 1))  # [B, m, H, W]
         gate = self.gate(mixed)  # [B, 1, H, W]
-        return F.relu(encoded - torch.sigmoid(-gate) * self.noise(mixed)), gate
+        return self.clean(encoded, teacher, mixed, gate), gate
+
+    @abstractmethod
+    def clean(self, encoded: Tensor, teacher: Tensor, mixed: Tensor, gate: Tensor) -> Tensor:
+        """The cleaned feature, [B, C, H, W], not negative."""
+
+
+class SubtractingTNR(TNR):
+    """Subtract what the anomaly teacher says is noise.
+
+    The teacher's feature reaches the student only through a narrow, gated subtraction, so that
+    the student cannot reach zero loss by copying it. Starts as the identity.
+    """
+
+    def __init__(self, channels: int, teacher_channels: int) -> None:
+        super().__init__(channels, teacher_channels)
+        self.noise = nn.Conv2d(self.gate.in_channels, channels, 1)
+        assert self.noise.bias is not None
+        nn.init.zeros_(self.noise.weight)
+        nn.init.zeros_(self.noise.bias)
+
+    def clean(self, encoded: Tensor, teacher: Tensor, mixed: Tensor, gate: Tensor) -> Tensor:
+        return F.relu(encoded - torch.sigmoid(-gate) * self.noise(mixed))
+
+
+class InjectingTNR(TNR):
+    """Mix the anomaly teacher's own feature in where the gate calls it normal, as URD does.
+
+    For comparison: where the gate errs, the student can copy the defect.
+    """
+
+    def __init__(self, channels: int, teacher_channels: int) -> None:
+        super().__init__(channels, teacher_channels)
+        self.detail = _conv_bn_relu(teacher_channels, channels, 1)
+
+    def clean(self, encoded: Tensor, teacher: Tensor, mixed: Tensor, gate: Tensor) -> Tensor:
+        share = torch.sigmoid(gate)
+        detail: Tensor = self.detail(teacher)
+        return share * detail + (1 - share) * encoded
+
+
+_TNR_FORMS: dict[TNRForm, type[TNR]] = {"subtract": SubtractingTNR, "inject": InjectingTNR}
 
 
 class Decoder(nn.Module):
     """Bottleneck feature back to three levels: basic blocks and bilinear enlargement."""
 
-    def __init__(self, spec: BackboneSpec) -> None:
+    def __init__(self, spec: BackboneSpec, skips: bool = False) -> None:
         super().__init__()
+        self.skips = skips
         wide = spec.channels(LEVELS + 1)
         self.bottom = BasicBlock(wide, wide, 1)
         blocks = []
         for level in range(LEVELS, 0, -1):
             outputs = spec.channels(level)
-            blocks.append(nn.Sequential(BasicBlock(wide, outputs, 1), BasicBlock(outputs, outputs, 1)))
+            inputs = wide + outputs if skips else wide
+            blocks.append(nn.Sequential(BasicBlock(inputs, outputs, 1), BasicBlock(outputs, outputs, 1)))
             wide = outputs
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, bottleneck: Tensor) -> list[Tensor]:
-        """[B, 512, 8, 8] to [[B, 64, 64, 64], [B, 128, 32, 32], [B, 256, 16, 16]]."""
+    def forward(self, bottleneck: Tensor, cleaned: list[Tensor]) -> list[Tensor]:
+        """[B, 512, 8, 8] to [[B, 64, 64, 64], [B, 128, 32, 32], [B, 256, 16, 16]].
+
+        Args:
+            bottleneck: the deepest encoder feature.
+            cleaned: the encoder's features of the three levels, of the output's shapes; read with skips only.
+        """
         x = self.bottom(bottleneck)
         levels = []
-        for block in self.blocks:
+        for block, skip in zip(self.blocks, reversed(cleaned), strict=True):
             size = (x.shape[2] * 2, x.shape[3] * 2)
-            x = block(F.interpolate(x, size=size, mode="bilinear", align_corners=False))
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skip], 1) if self.skips else x)
             levels.append(x)
         return levels[::-1]
 
@@ -105,13 +149,15 @@ class Decoder(nn.Module):
 class Student(nn.Module):
     """Denoising encoder-decoder with TNR after each encoder block that has a teacher level."""
 
-    def __init__(self, spec: BackboneSpec, teacher_spec: BackboneSpec, tnr: bool = True) -> None:
+    def __init__(self, teacher_spec: BackboneSpec, recipe: StudentRecipe) -> None:
         super().__init__()
+        spec = backbone_spec(recipe.backbone)
         self.encoder = ResNet(spec, stages=LEVELS + 1)
         levels = range(1, LEVELS + 1)
         pairs = [(spec.channels(k), teacher_spec.channels(k)) for k in levels]
-        self.tnr = nn.ModuleList(TNR(*pair) for pair in pairs) if tnr else None
-        self.decoder = Decoder(spec)
+        form = _TNR_FORMS.get(recipe.tnr)
+        self.tnr = None if form is None else nn.ModuleList(form(*pair) for pair in pairs)
+        self.decoder = Decoder(spec, recipe.skips)
         self.cleaned_heads = nn.ModuleList(_head(*pair) for pair in pairs)
         self.decoded_heads = nn.ModuleList(_head(*pair) for pair in pairs)
         # Not TNR: its gate would start saturated, where "keep nearly everything" is meant.
@@ -126,30 +172,43 @@ class Student(nn.Module):
             x: normalised pictures, [B, 3, 256, 256].
             teacher: the anomaly teacher's features of the same pictures, detached.
         """
-        cleaned, gates = [], []
+        levels, gates = [], []
         x = self.encoder.stem(x)  # [B, 64, 64, 64]
         for level in range(1, LEVELS + 1):
             x = self.encoder.get_submodule(f"layer{level}")(x)
             if self.tnr is not None:
                 x, gate = self.tnr[level - 1](x, teacher[level - 1])
                 gates.append(gate)
-            cleaned.append(self.cleaned_heads[level - 1](x))
+            levels.append(x)
         bottleneck = self.encoder.get_submodule(f"layer{LEVELS + 1}")(x)  # [B, 512, 8, 8]
-        decoded = [head(d) for head, d in zip(self.decoded_heads, self.decoder(bottleneck), strict=True)]
+        cleaned = [head(f) for head, f in zip(self.cleaned_heads, levels, strict=True)]
+        decoded = [
+            head(d) for head, d in zip(self.decoded_heads, self.decoder(bottleneck, levels), strict=True)
+        ]
         return StudentFeatures(cleaned, decoded, gates)
 
 
 class DTGD(nn.Module):
-    """Teacher and student. In variant F one frozen network is both the normal and the anomaly teacher:
-    it sees the clean picture as the one and the corrupted picture as the other.
+    """Everything that scores: the anomaly teacher and the student.
+
+    In variant F the teacher is the normal teacher too: it sees the clean picture as the one and the
+    corrupted picture as the other. In variant U training keeps the normal teacher apart (tuning.py).
+
+    Args:
+        teacher: a feature extractor of three levels; frozen here.
+        student: its backbone resolved.
     """
 
-    def __init__(self, teacher: ResNet, student_spec: BackboneSpec, tnr: bool = True) -> None:
+    def __init__(self, teacher: ResNet, student: StudentRecipe) -> None:
         super().__init__()
         self.teacher = teacher
-        self.student = Student(student_spec, teacher.spec, tnr)
+        self.student = Student(teacher.spec, student)
         set_requires_grad(self.teacher, False)
         self.train()
+
+    def start_encoder(self) -> None:
+        """Copy the teacher's stages into the encoder, before training; the last stage stays random."""
+        self.student.encoder.load_state_dict(self.teacher.state_dict(), strict=False)
 
     def train(self, mode: bool = True) -> "DTGD":
         """Switch the student; the teacher's batch norms always use their stored statistics."""

@@ -1,6 +1,6 @@
 """The recipe: everything that decides a training run, the seed included."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,18 +9,34 @@ from dtgd_edge.errors import ConfigError
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.synth import FAMILIES
 
+Variant = Literal["frozen", "tuned"]
+TNRForm = Literal["subtract", "inject", "off"]
+Fusion = Literal["calibrated", "sum", "product"]
+
 
 @dataclass(frozen=True, slots=True)
 class TeacherRecipe:
-    """The frozen network that both teachers are (METHOD variant F).
+    """The two teachers, which start as one network.
 
     Attributes:
         backbone: a name from dtgd_edge.train.backbones, or "auto": whatever the weights are for.
         weights: "auto", "imagenet", "shipped", "random" or a path to .safetensors or .pth.
+        variant: "frozen": one network that never learns is both teachers (F); "tuned": the anomaly
+            teacher is a copy that learns from the synthetic anomalies, and the one that ships (U).
+        learning_rate: of the tuned teacher, the highest; it falls as the student's does.
     """
 
     backbone: str = "auto"
     weights: str = "auto"
+    variant: Variant = "frozen"
+    learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ConfigError(
+                f"teacher.learning_rate is {self.learning_rate:g}; expected more than 0; "
+                'for a teacher that does not learn, set teacher.variant to "frozen"'
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +45,17 @@ class StudentRecipe:
 
     Attributes:
         backbone: "auto" (a ResNet-18 as wide as the teacher) or a ResNet name.
-        tnr: put a TNR module after each encoder block; off: the encoder's features go on uncleaned.
+        tnr: what stands after each encoder block: "subtract" takes the noise off, "inject" mixes the
+            anomaly teacher's feature in where the gate calls it normal (as URD does), "off" nothing.
+        skips: give the decoder the cleaned encoder features too, level by level.
+        start: the encoder's first weights: "teacher" copies the teacher's, which must have the same backbone,
+            "random" learns from scratch, "auto" copies where it can.
     """
 
     backbone: str = "auto"
-    tnr: bool = True
+    tnr: TNRForm = "subtract"
+    skips: bool = False
+    start: Literal["auto", "teacher", "random"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +66,8 @@ class LossRecipe:
         encoder_consistency: share of the cleaned encoder features in the consistency loss (alpha).
         global_consistency: share of the whole-map cosine in the consistency loss (beta).
         dissimilarity: weight of the dissimilarity loss.
-        dissimilarity_form: "hinge" (relative to the normal teacher) or "mask" (regression to the mask).
+        dissimilarity_form: "hinge" (relative to the normal teacher) or "mask" (regression to the mask; made
+            for a tuned teacher, which is itself trained towards it; with a frozen one weigh it 0.1 at most).
         hinge_margin: how much less similar than the normal target is asked for (delta).
         gate: weight of the gates' cross-entropy.
     """
@@ -62,13 +85,13 @@ class SynthRecipe:
     """Synthetic anomalies.
 
     Attributes:
-        families: kinds to train on.
+        families: kinds to train on; a kind named twice is drawn twice as often.
         held_out: kind kept out of training, to judge the export by; must not be in families.
         clean_share: share of training pictures left uncorrupted.
         on_object: share of anomalies placed on the object, where one stands out from its ground.
     """
 
-    families: tuple[str, ...] = ("texture", "scratch", "spots", "warp", "stain", "blur")
+    families: tuple[str, ...] = ("texture",) * 5 + ("scratch", "spots", "warp", "stain", "blur")
     held_out: str = "cutpaste"
     clean_share: float = 0.25
     on_object: float = 0.8
@@ -78,18 +101,40 @@ class SynthRecipe:
 class AugmentRecipe:
     """Changes under which a good part stays a good part.
 
+    What is "auto" is decided from the good pictures when training starts (dtgd_edge.train.symmetry); a
+    checkpoint's recipe holds what was decided.
+
     Attributes:
         flip_horizontal, flip_vertical: mirror half of the pictures.
+        turns: turn by a random multiple of a half (2) or quarter (4) turn; 1: do not.
         rotate_degrees: turn by up to this much each way; 180: any orientation.
-        shift: move by up to this share of the frame's side.
+        shift: move by up to this share of the side.
         light: change brightness and contrast by up to this share.
+        symmetry: "none": what is "auto" changes nothing, except for a shift by 0.02.
     """
 
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    rotate_degrees: float = 0.0
-    shift: float = 0.02
+    flip_horizontal: bool | Literal["auto"] = "auto"
+    flip_vertical: bool | Literal["auto"] = "auto"
+    turns: Literal[1, 2, 4, "auto"] = "auto"
+    rotate_degrees: float | Literal["auto"] = "auto"
+    shift: float | Literal["auto"] = "auto"
     light: float = 0.1
+    symmetry: Literal["auto", "none"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name, most in (("rotate_degrees", 180.0), ("shift", 0.5), ("light", 1.0)):
+            value = getattr(self, name)
+            if value != "auto" and not 0 <= value <= most:
+                raise ConfigError(f"augment.{name} is {value:g}; expected 0 to {most:g}; correct that key")
+
+    def settled(self, found: "AugmentRecipe") -> "AugmentRecipe":
+        """Replace what is "auto" by what another recipe says."""
+        missing = {name: getattr(found, name) for name in DECIDED if getattr(self, name) == "auto"}
+        return replace(self, **missing)
+
+
+# Keys of AugmentRecipe that the pictures decide where they are "auto".
+DECIDED = ("flip_horizontal", "flip_vertical", "turns", "rotate_degrees", "shift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +152,7 @@ class OptimiserRecipe:
 
     steps: int = 2000
     batch: int = 8
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     warm_up: float = 0.05
     clip: float = 1.0
     average: float = 0.999
@@ -125,12 +170,15 @@ class ScoringRecipe:
     """How distances become a map and a score; all of it ends up inside the graph.
 
     Attributes:
+        fusion: of the levels' distances: "calibrated" adds them in units of each level's good parts,
+            "sum" adds them as they are, "product" multiplies them.
         blur_sigma: of the Gaussian, in pixels of the quarter-resolution map.
         top: the score is the mean of this many largest map pixels; 1: the maximum.
         threshold_quantile: quantile of the held-out normals' scores.
         threshold_margin: distance kept above that quantile, as a share of its distance to the median.
     """
 
+    fusion: Fusion = "calibrated"
     blur_sigma: float = 1.0
     top: int = 1
     threshold_quantile: float = 0.995
@@ -163,6 +211,12 @@ class Recipe:
             raise ConfigError(
                 f"synth.held_out {self.synth.held_out!r} is also in synth.families; it would judge what it "
                 "trained; take it out of one of them"
+            )
+        height, width = self.geometry.size_hw
+        if self.augment.turns == 4 and height != width:
+            raise ConfigError(
+                f"augment.turns is 4 and geometry.size_hw is {height}x{width}; expected a square picture for "
+                "quarter turns; use turns = 2 or another size"
             )
         if not self.synth.families:
             raise ConfigError("synth.families is empty; expected at least one kind of synthetic anomaly")

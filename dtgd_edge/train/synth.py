@@ -10,16 +10,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.train.foreground import Mask, Picture
 from dtgd_edge.train.textures import smooth_noise, texture
 
-Picture = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Soft = NDArray[np.float32]
 
 # Smallest change of a pixel, in grey levels, that counts as anomalous: below it even a person sees none.
 VISIBLE_LEVELS = 8
 # Smallest anomaly, in pixels of a 256 x 256 picture.
 SMALLEST_PX = 12
+# Share of blended textures that lie all over the picture: only large areas teach the student to fill in
+# what it has not seen.
+ALL_OVER = 0.6
 
 
 def corrupt(
@@ -34,7 +36,7 @@ def corrupt(
     Args:
         picture: uint8 [H, W, 3].
         donor: another good picture of the same size, the source of pasted pieces.
-        foreground: bool [H, W]: where to put it; None: anywhere.
+        foreground: bool [H, W]: the object to put it on; None: anywhere.
         family: a key of FAMILIES.
         rng: decides everything.
 
@@ -46,6 +48,8 @@ def corrupt(
     for _ in range(8):
         centre = _centre(foreground, (height, width), rng)
         changed = FAMILIES[family](picture, donor, centre, rng)
+        if foreground is not None and family not in MOVES_OUTLINES:
+            changed = np.where(foreground[..., None], changed, picture)
         difference = cv2.absdiff(changed, picture).max(axis=2)
         mask = (difference >= VISIBLE_LEVELS).astype(np.uint8)
         # Closing joins the parts of one defect that happen to match the ground between them.
@@ -55,42 +59,15 @@ def corrupt(
     return changed, mask.astype(np.bool_)
 
 
-def foreground_of(picture: Picture) -> Mask | None:
-    """Find an object that stands out from an even ground; None when the picture has no such ground.
-
-    The ground's colour is the median along the picture's border; Otsu's threshold on the distance
-    to it separates the object.
-
-    Args:
-        picture: uint8 [H, W, 3].
-
-    Returns:
-        bool [H, W], slightly grown, or None.
-    """
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    border = np.concatenate(
-        [
-            lab[:3].reshape(-1, 3),
-            lab[-3:].reshape(-1, 3),
-            lab[:, :3].reshape(-1, 3),
-            lab[:, -3:].reshape(-1, 3),
-        ]
-    )
-    distance = np.linalg.norm(lab - np.median(border, axis=0), axis=2)
-    scaled = np.clip(distance * 2, 0, 255).astype(np.uint8)
-    _, binary = cv2.threshold(cv2.GaussianBlur(scaled, (5, 5), 0), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    edge = np.concatenate([binary[0], binary[-1], binary[:, 0], binary[:, -1]])
-    if edge.mean() > 0.15 or not 0.02 < binary.mean() < 0.85:
-        return None
-    return cv2.dilate(binary, np.ones((7, 7), np.uint8)).astype(np.bool_)
-
-
 def blend_texture(
     picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.random.Generator
 ) -> Picture:
-    """Blend a foreign texture in where noise exceeds a threshold."""
-    area = _noise_blob(picture.shape[:2], centre, rng)
-    foreign = texture(rng, picture.shape[:2]) if rng.random() < 0.7 else _jittered(donor, rng)
+    """Blend a foreign texture in where noise exceeds a threshold: in one place, or all over the picture."""
+    size_hw = picture.shape[:2]
+    area = _noise_areas(size_hw, rng) if rng.random() < ALL_OVER else _noise_blob(size_hw, centre, rng)
+    foreign = texture(rng, size_hw) if rng.random() < 0.7 else _jittered(donor, rng)
+    if not np.ptp(picture, axis=2).any():  # a monochrome camera sees no colours
+        foreign = cv2.cvtColor(cv2.cvtColor(foreign, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return _blend(picture, foreign.astype(np.float32), area * rng.uniform(0.2, 1.0))
 
 
@@ -200,6 +177,10 @@ FAMILIES: dict[str, Corruption] = {
 }
 
 
+# Families that bend or shift pieces: what they do to an object's outline reaches over its ground.
+MOVES_OUTLINES = ("warp",)
+
+
 def _centre(foreground: Mask | None, size_hw: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
     """Choose x, y inside of the foreground, or anywhere."""
     if foreground is not None and foreground.any():
@@ -217,6 +198,16 @@ def _noise_blob(size_hw: tuple[int, int], centre: tuple[int, int], rng: np.rando
     y, x = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32)
     window = 1 - ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / radius**2
     return ((window + 0.6 * noise) > 0.2).astype(np.float32) * (window > -1.5)
+
+
+def _noise_areas(size_hw: tuple[int, int], rng: np.random.Generator) -> Soft:
+    """Threshold smooth noise over the whole picture, as DRAEM does: many areas or one large one, 0 or 1."""
+    rows, columns = 2.0 ** rng.integers(0, 6, 2)
+    noise = smooth_noise(rng, size_hw, (int(rows), int(columns)))
+    height, width = size_hw
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-90, 90), 1.0)
+    noise = cv2.warpAffine(noise, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return (noise > 0.5 * np.abs(noise).max()).astype(np.float32)
 
 
 def _blend(picture: Picture, other: NDArray[np.float32], alpha: Soft) -> Picture:

@@ -69,7 +69,9 @@ def suite(file: Path) -> Suite:
 @pytest.fixture
 def data(tmp_path: Path) -> dict[str, DataSet]:
     part = Part(tmp_path / "0.png", False, "good", None)
-    return {name: DataSet(tmp_path / name, (part,), (part,), (64, 64), ()) for name in ("tile", "screw")}
+    return {
+        name: DataSet(tmp_path / name, (part,), (part,), (64, 64), (), "folder") for name in ("tile", "screw")
+    }
 
 
 def _methods(table: Table) -> list[tuple[str, str, int]]:

@@ -80,6 +80,18 @@ def test_doctor_says_what_works(cli: Cli) -> None:
 
 def test_every_command_has_help(cli: Cli) -> None:
     listed = cli("--help")
-    for command in ("demo", "sample", "train", "export", "eval", "run", "verify", "info", "doctor", "bench"):
+    for command in (
+        "demo",
+        "sample",
+        "data",
+        "train",
+        "export",
+        "eval",
+        "run",
+        "verify",
+        "info",
+        "doctor",
+        "bench",
+    ):
         assert command in listed.out
         assert cli(command, "--help").code == 0

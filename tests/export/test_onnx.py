@@ -15,9 +15,9 @@ from dtgd_edge.export.pipeline import PRECISIONS, Exported
 from dtgd_edge.runtime.session import open_session, score_all
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.checkpoint import Checkpoint
-from dtgd_edge.train.graph import ScoringGraph, distil
+from dtgd_edge.train.graph import ScoringGraph, calibrate_levels, distil
 from dtgd_edge.train.networks import DTGD
-from dtgd_edge.train.recipe import ScoringRecipe
+from dtgd_edge.train.recipe import Fusion, ScoringRecipe, StudentRecipe, TNRForm
 
 Bundles = dict[Precision, Exported]
 
@@ -27,12 +27,23 @@ def model(tiny_bundles: Bundles) -> onnx.ModelProto:
     return onnx.load_from_string(tiny_bundles["fp32"].bundle.graph)
 
 
-@pytest.fixture(scope="module")
-def other_graph() -> ScoringGraph:
-    """Untrained, without TNR, not square and with the mean of the largest pixels as its score."""
+SWITCHES: list[tuple[TNRForm, bool, Fusion]] = [
+    ("off", False, "calibrated"),
+    ("subtract", True, "sum"),
+    ("inject", False, "product"),
+]
+
+
+@pytest.fixture(scope="module", params=SWITCHES, ids=str)
+def other_graph(request: pytest.FixtureRequest) -> ScoringGraph:
+    """Untrained, not square and with the mean of the largest pixels as its score."""
+    tnr, skips, fusion = request.param
     torch.manual_seed(0)
-    network = DTGD(ResNet(backbone_spec("resnet18_quarter")), backbone_spec("resnet18_quarter"), tnr=False)
-    return ScoringGraph(network, (32, 64), ScoringRecipe(top=5)).eval()
+    quarter = "resnet18_quarter"
+    network = DTGD(ResNet(backbone_spec(quarter)), StudentRecipe(quarter, tnr, skips))
+    graph = ScoringGraph(network, (32, 64), ScoringRecipe(fusion=fusion, top=5)).eval()
+    calibrate_levels(graph, np.random.default_rng(1).integers(0, 256, (4, 32, 64, 3), np.uint8))
+    return graph
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

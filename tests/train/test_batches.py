@@ -1,14 +1,19 @@
 """Training batches: reproducible, fair to every picture, and masks that say what was changed."""
 
+import threading
 from dataclasses import replace
+from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.batches import BatchMaker, augment, calibration_frames, judging_defects
+from dtgd_edge.train.foreground import Picture, ground_of
 from dtgd_edge.train.recipe import AugmentRecipe, OptimiserRecipe, Recipe, SynthRecipe
-from dtgd_edge.train.synth import VISIBLE_LEVELS, Picture
+from dtgd_edge.train.synth import VISIBLE_LEVELS
 from dtgd_edge.train.textures import texture
 
 STILL = AugmentRecipe(shift=0, light=0)
@@ -50,6 +55,31 @@ def test_made_ahead_they_are_the_same(frames: Picture) -> None:
     for step, batch in enumerate(ahead, start=2):
         np.testing.assert_array_equal(batch.corrupted, maker.batch(step).corrupted)
     assert list(maker.batches(5, 5)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3, 9])
+def test_more_threads_make_the_same_batches(frames: Picture, workers: int) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    made = list(maker.batches(1, 6, workers=workers))
+    assert len(made) == 5
+    for step, batch in enumerate(made, start=1):
+        np.testing.assert_array_equal(batch.corrupted, maker.batch(step).corrupted)
+    threads = threading.active_count()
+    stopped = maker.batches(0, 1000, workers=workers)
+    next(stopped)
+    assert threading.active_count() > threads
+    stopped.close()
+    assert threading.active_count() == threads
+
+
+def test_places_of_a_batch_put_together_are_the_batch(frames: Picture) -> None:
+    maker = BatchMaker(frames, RECIPE)
+    whole = maker.batch(2)
+    parts = [next(iter(maker.batches(2, 3, places))) for places in (range(1), range(1, 4))]
+    assert [len(part.clean) for part in parts] == [1, 3]
+    for name in ("clean", "corrupted", "mask"):
+        together = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(together, getattr(whole, name))
 
 
 def test_every_picture_appears_once_per_lap_in_a_new_order(frames: Picture) -> None:
@@ -127,12 +157,12 @@ def test_tiles_are_batched_where_the_graph_cuts_its_frames(large: Picture) -> No
     maker = BatchMaker(large, TILED)
     cuts = {frame[rows, columns].tobytes() for frame in large for rows, columns in _areas()}
     seen = set()
-    for step in range(20):
+    for step in range(50):
         batch = maker.batch(step)
         assert batch.clean.shape == (4, 64, 64, 3) and batch.mask.shape == (4, 1, 64, 64)
         seen |= {tile.tobytes() for tile in batch.clean}
     assert seen <= cuts and len(seen) == 18  # every tile of every picture, and nothing else
-    np.testing.assert_array_equal(BatchMaker(large, TILED).batch(19).corrupted, batch.corrupted)
+    np.testing.assert_array_equal(BatchMaker(large, TILED).batch(49).corrupted, batch.corrupted)
 
 
 def test_turned_tiles_take_in_the_frames_own_pixels() -> None:
@@ -171,7 +201,7 @@ def test_the_foreground_moves_with_the_picture() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[10:30, 20:50] = 255
     foreground = picture[..., 0] > 0
-    recipe = AugmentRecipe(True, True, rotate_degrees=180, shift=0.05, light=0)
+    recipe = AugmentRecipe(True, True, 4, rotate_degrees=180, shift=0.05, light=0)
     for seed in range(20):
         moved, area = augment(picture, foreground, recipe, np.random.default_rng(seed))
         assert area is not None and area.dtype == np.bool_ and moved.flags.c_contiguous
@@ -180,7 +210,7 @@ def test_the_foreground_moves_with_the_picture() -> None:
 
 def test_flips_and_light_do_what_they_say(frames: Picture) -> None:
     flips = {
-        augment(frames[0], None, AugmentRecipe(True, True, 0, 0, 0), np.random.default_rng(s))[0].tobytes()
+        augment(frames[0], None, AugmentRecipe(True, True, 1, 0, 0, 0), np.random.default_rng(s))[0].tobytes()
         for s in range(20)
     }
     assert flips == {frames[0][::y, ::x].tobytes() for y in (1, -1) for x in (1, -1)}
@@ -192,3 +222,62 @@ def test_flips_and_light_do_what_they_say(frames: Picture) -> None:
     )
     means = lit.mean(axis=(1, 2, 3)) - frames[0].mean()
     assert means.min() < -5 and means.max() > 5 and np.abs(means).max() < 0.2 * 256
+
+
+@pytest.mark.parametrize(("turns", "expected"), [(1, {0}), (2, {0, 2}), (4, {0, 1, 2, 3})])
+def test_turns_are_equal_parts_of_a_circle(
+    frames: Picture, turns: Literal[1, 2, 4], expected: set[int]
+) -> None:
+    recipe = AugmentRecipe(turns=turns, shift=0, light=0)
+    seen = {augment(frames[0], None, recipe, np.random.default_rng(s))[0].tobytes() for s in range(30)}
+    assert seen == {np.rot90(frames[0], quarters).tobytes() for quarters in expected}
+
+
+def _bar(length: int) -> tuple[Picture, NDArray[np.bool_]]:
+    """A bright bar on a dark ground, ending 3 pixels from the left border."""
+    picture = np.full((64, 64, 3), 40, np.uint8)
+    picture[28:36, 3 : 3 + length] = 200
+    return picture, picture[..., 0] > 100
+
+
+def test_a_rotated_object_stays_in_the_picture_and_is_not_mirrored_into_its_corners() -> None:
+    picture, foreground = _bar(48)
+    recipe = AugmentRecipe(rotate_degrees=180, shift=0.1, light=0)
+    ground = ground_of(picture, foreground)
+    for seed in range(20):
+        moved, area = augment(picture, foreground, recipe, np.random.default_rng(seed), ground)
+        assert area is not None
+        assert area.sum() > 0.93 * foreground.sum()  # a pixel lost by rounding, but no end cut off
+        near = cv2.dilate(area.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+        assert abs(moved[~near].astype(int) - 40).max() <= 8
+
+
+def test_an_object_cut_off_by_the_border_is_not_rotated_freely() -> None:
+    picture, _ = _bar(48)
+    picture[28:36, :3] = 200
+    moved, _ = augment(
+        picture,
+        picture[..., 0] > 100,
+        AugmentRecipe(rotate_degrees=180, shift=0, light=0),
+        np.random.default_rng(0),
+        picture,
+    )
+    np.testing.assert_array_equal(moved, picture)
+
+
+def test_batches_of_rotated_objects_have_even_corners() -> None:
+    frames = np.stack([_bar(40 + i)[0] for i in range(8)])
+    recipe = replace(
+        RECIPE,
+        augment=AugmentRecipe(rotate_degrees=180, shift=0, light=0),
+        synth=SynthRecipe(clean_share=1.0),
+    )
+    maker = BatchMaker(frames, recipe)
+    for step in range(4):
+        bright = (maker.batch(step).clean[..., 0] > 120).sum(axis=(1, 2))
+        assert bright.max() <= 47 * 8 * 1.05
+
+
+def test_what_is_undecided_changes_nothing(frames: Picture) -> None:
+    moved, _ = augment(frames[0], None, AugmentRecipe(light=0), np.random.default_rng(0))
+    np.testing.assert_array_equal(moved, frames[0])

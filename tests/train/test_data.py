@@ -8,39 +8,21 @@ from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.pictures import write_picture
 from dtgd_edge.train.data import Part, read_data, read_frame, read_frames, read_mask, split_normals
-
-SIZE_HW = (24, 40)
-
-
-def _pictures(folder: Path, count: int, seed: int, size_hw: tuple[int, int] = SIZE_HW) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    paths = [folder / f"{index:03}.png" for index in range(count)]
-    for path in paths:
-        write_picture(path, rng.integers(0, 256, (*size_hw, 3), np.uint8))
-    return paths
-
-
-def _mask(path: Path, size_hw: tuple[int, int] = SIZE_HW, value: int = 255) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mask = np.zeros(size_hw, np.uint8)
-    mask[4:9, 10:20] = value
-    write_picture(path, mask)
-    return path
+from tests.train.made import SIZE_HW, write_mask, write_pictures
 
 
 @pytest.fixture
 def mvtec(tmp_path: Path) -> Path:
-    _pictures(tmp_path / "train" / "good", 20, 1)
-    _pictures(tmp_path / "test" / "good", 3, 2)
+    write_pictures(tmp_path / "train" / "good", 20, 1)
+    write_pictures(tmp_path / "test" / "good", 3, 2)
     for seed, kind in enumerate(("crack", "dent"), 3):
-        for path in _pictures(tmp_path / "test" / kind, 2, seed):
-            _mask(tmp_path / "ground_truth" / kind / f"{path.stem}_mask.png")
+        for path in write_pictures(tmp_path / "test" / kind, 2, seed):
+            write_mask(tmp_path / "ground_truth" / kind / f"{path.stem}_mask.png")
     return tmp_path
 
 
 def _facts(parts: Sequence[Part]) -> list[tuple[str, str, bool, bool]]:
-    return [(p.path.name, p.kind, p.is_defective, p.mask_path is not None) for p in parts]
+    return [(p.path.name, p.kind, p.is_defective, p.mask_paths != ()) for p in parts]
 
 
 def test_mvtec_layout(mvtec: Path) -> None:
@@ -56,14 +38,14 @@ def test_mvtec_layout(mvtec: Path) -> None:
         ("001.png", "good", False, False),
         ("002.png", "good", False, False),
     ]
-    assert data.test[2].mask_path == mvtec / "ground_truth" / "dent" / "000_mask.png"
+    assert data.test[2].mask_paths == (mvtec / "ground_truth" / "dent" / "000_mask.png",)
 
 
 def test_masks_may_have_the_same_name_and_another_suffix(mvtec: Path) -> None:
     for path in sorted((mvtec / "ground_truth" / "crack").iterdir()):
-        _mask(path.with_name(path.name.replace("_mask.png", ".bmp")))
+        write_mask(path.with_name(path.name.replace("_mask.png", ".bmp")))
         path.unlink()
-    assert [part.mask_path is not None for part in read_data(mvtec).test[:4]] == [True] * 4
+    assert [part.mask_paths != () for part in read_data(mvtec).test[:4]] == [True] * 4
 
 
 def test_training_pictures_alone(mvtec: Path) -> None:
@@ -72,9 +54,9 @@ def test_training_pictures_alone(mvtec: Path) -> None:
 
 
 def test_good_beside_defects(tmp_path: Path) -> None:
-    _pictures(tmp_path / "good", 20, 1)
-    _pictures(tmp_path / "scratch", 2, 2)
-    _mask(tmp_path / "ground_truth" / "scratch" / "000.png")
+    write_pictures(tmp_path / "good", 20, 1)
+    write_pictures(tmp_path / "scratch", 2, 2)
+    write_mask(tmp_path / "ground_truth" / "scratch" / "000.png")
     data = read_data(tmp_path)
     assert _facts(data.test) == [("000.png", "scratch", True, True), ("001.png", "scratch", True, False)]
     assert data.warnings == (
@@ -83,9 +65,9 @@ def test_good_beside_defects(tmp_path: Path) -> None:
 
 
 def test_plain_folder_with_defects_and_masks_elsewhere(tmp_path: Path) -> None:
-    _pictures(tmp_path / "parts", 20, 1)
-    _pictures(tmp_path / "bad", 2, 2)
-    _mask(tmp_path / "drawn" / "000_mask.png")
+    write_pictures(tmp_path / "parts", 20, 1)
+    write_pictures(tmp_path / "bad", 2, 2)
+    write_mask(tmp_path / "drawn" / "000_mask.png")
     data = read_data(tmp_path / "parts")
     assert len(data.train) == 20 and data.test == ()
     data = read_data(tmp_path / "parts", defects=tmp_path / "bad", masks=tmp_path / "drawn")
@@ -99,21 +81,21 @@ def test_defects_in_kinds_with_good_ones_among_them(mvtec: Path, tmp_path: Path)
 
 
 def test_a_mask_beside_its_picture_is_no_part(tmp_path: Path) -> None:
-    _pictures(tmp_path / "good", 20, 1)
-    _pictures(tmp_path / "scratch", 2, 2)
-    _mask(tmp_path / "scratch" / "000_mask.png")
+    write_pictures(tmp_path / "good", 20, 1)
+    write_pictures(tmp_path / "scratch", 2, 2)
+    write_mask(tmp_path / "scratch" / "000_mask.png")
     facts = _facts(read_data(tmp_path).test)
     assert facts == [("000.png", "scratch", True, True), ("001.png", "scratch", True, False)]
 
 
 def test_one_mask_for_two_pictures_is_refused(mvtec: Path) -> None:
-    _mask(mvtec / "flat" / "000.png")
+    write_mask(mvtec / "flat" / "000.png")
     with pytest.raises(DataError, match="a folder per kind"):
         read_data(mvtec, masks=mvtec / "flat")
 
 
 def test_masks_that_fit_nothing_are_refused(mvtec: Path) -> None:
-    _mask(mvtec / "other" / "part-1.png")
+    write_mask(mvtec / "other" / "part-1.png")
     with pytest.raises(DataError, match="no mask for any"):
         read_data(mvtec, masks=mvtec / "other")
 
@@ -168,16 +150,16 @@ def test_many_damaged_files_are_counted(mvtec: Path) -> None:
         read_data(mvtec)
 
 
-def test_too_few_good_pictures(tmp_path: Path) -> None:
-    _pictures(tmp_path, 7, 1)
+def test_too_few_goodwrite_pictures(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 7, 1)
     with pytest.raises(DataError, match="holds 7 good pictures; expected at least 8"):
         read_data(tmp_path)
-    _pictures(tmp_path, 8, 1)
+    write_pictures(tmp_path, 8, 1)
     assert read_data(tmp_path).warnings == ("only 8 good pictures; better 50 or more, of several shifts",)
 
 
 def test_sizes_that_differ_are_told(mvtec: Path) -> None:
-    _pictures(mvtec / "train" / "good", 1, 9, (30, 20))
+    write_pictures(mvtec / "train" / "good", 1, 9, (30, 20))
     data = read_data(mvtec)
     assert data.frame_size_hw is None
     assert len(data.warnings) == 1
@@ -194,14 +176,14 @@ def test_copies_are_told(mvtec: Path) -> None:
 
 
 def test_masks_of_another_size_are_refused(mvtec: Path) -> None:
-    _mask(mvtec / "ground_truth" / "dent" / "001_mask.png", (40, 24))
+    write_mask(mvtec / "ground_truth" / "dent" / "001_mask.png", (40, 24))
     with pytest.raises(DataError, match=r"001_mask\.png \(24x40, its picture 40x24\)"):
         read_data(mvtec)
 
 
 def test_masks_that_mark_nothing_are_told(mvtec: Path) -> None:
-    _mask(mvtec / "ground_truth" / "dent" / "001_mask.png", value=0)
-    _mask(mvtec / "ground_truth" / "crack" / "001_mask.png", value=1)
+    write_mask(mvtec / "ground_truth" / "dent" / "001_mask.png", value=0)
+    write_mask(mvtec / "ground_truth" / "crack" / "001_mask.png", value=1)
     assert read_data(mvtec).warnings == (
         "1 masks mark nothing: dent/001_mask.png; pixel metrics count these parts as good",
     )
@@ -217,7 +199,7 @@ def test_progress_counts_every_file(mvtec: Path) -> None:
     ("count", "holdout", "held"), [(40, 0.2, 8), (100, 0.2, 20), (31, 0.2, 7), (8, 0.1, 2), (8, 0.99, 7)]
 )
 def test_split_sizes(tmp_path: Path, count: int, holdout: float, held: int) -> None:
-    parts = [Part(path, False, "good") for path in _pictures(tmp_path, count, 0, (4, 4))]
+    parts = [Part(path, False, "good") for path in write_pictures(tmp_path, count, 0, (4, 4))]
     fit, held_out = split_normals(parts, holdout, seed=0)
     assert len(held_out) == held
     assert sorted([*fit, *held_out], key=lambda part: part.path) == parts
@@ -226,7 +208,7 @@ def test_split_sizes(tmp_path: Path, count: int, holdout: float, held: int) -> N
 
 
 def test_split_keeps_copies_together(tmp_path: Path) -> None:
-    paths = _pictures(tmp_path, 20, 0)
+    paths = write_pictures(tmp_path, 20, 0)
     for path in paths[10:]:
         path.write_bytes(paths[int(path.stem) - 10].read_bytes())
     parts = [Part(path, False, "good") for path in paths]
@@ -261,7 +243,7 @@ def test_frames_are_what_geometry_makes_of_them(mvtec: Path) -> None:
 
 @pytest.mark.parametrize("value", [1, 255])
 def test_masks_are_read_on_their_own_grid(mvtec: Path, value: int) -> None:
-    _mask(mvtec / "ground_truth" / "crack" / "000_mask.png", value=value)
+    write_mask(mvtec / "ground_truth" / "crack" / "000_mask.png", value=value)
     parts = read_data(mvtec).test
     mask = read_mask(parts[0], SIZE_HW)
     assert mask.dtype == np.bool_ and mask.shape == SIZE_HW and mask.sum() == 50 and mask[4, 10]
@@ -274,5 +256,5 @@ def test_masks_are_read_on_their_own_grid(mvtec: Path, value: int) -> None:
 
 def test_soft_edges_of_a_mask_are_cut_in_the_middle(tmp_path: Path) -> None:
     write_picture(tmp_path / "mask.png", np.array([[0, 1, 127, 128, 255]], np.uint8))
-    mask = read_mask(Part(tmp_path / "x.png", True, "dent", tmp_path / "mask.png"), (1, 5))
+    mask = read_mask(Part(tmp_path / "x.png", True, "dent", (tmp_path / "mask.png",)), (1, 5))
     assert mask.tolist() == [[False, False, False, True, True]]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def parts(tmp_path: Path) -> list[Part]:
         write_picture(path, picture)
         write_picture(mask_path, mask)
         made.append(
-            Part(path, index >= 2, "square" if index >= 2 else "good", mask_path if index >= 2 else None)
+            Part(path, index >= 2, "square" if index >= 2 else "good", (mask_path,) if index >= 2 else ())
         )
     return made
 
@@ -55,8 +56,7 @@ def test_perfect_graph(parts: list[Part]) -> None:
 def test_a_defect_too_thin_for_the_graph_still_counts_natively(parts: list[Part]) -> None:
     mask = np.zeros((128, 192), np.uint8)
     mask[61, 91] = 255
-    thin = parts[4].mask_path
-    assert thin is not None
+    (thin,) = parts[4].mask_paths
     write_picture(thin, mask)
     found = evaluate(_brightness, [*parts[:2], parts[4]], GEOMETRY)
     assert found.native.aupro is not None and found.native.pixel_ap is not None
@@ -76,6 +76,51 @@ def test_batches_are_always_full_and_change_nothing(parts: list[Part], batch: in
     assert set(shapes) == {(batch, 64, 96, 3)}
     assert steps[-1] == (5, 5) and len(steps) == len(shapes)
     assert found == evaluate(_brightness, parts, GEOMETRY)
+
+
+def test_verdicts_at_the_threshold_and_for_each_kind(parts: list[Part]) -> None:
+    other = [*parts[:4], replace(parts[4], kind="burr")]
+    found = evaluate(_brightness, other, GEOMETRY, threshold=203.5 / 255)
+    assert [(k.kind, k.native.defective, k.detected) for k in found.kinds] == [
+        ("burr", 1, 1),
+        ("square", 2, 0),
+    ]
+    assert found.at_threshold is not None and found.at_threshold.missed == 2
+    decisions = [part["decision"] for part in found.record()["parts"]]
+    assert decisions == ["OK", "OK", "OK", "OK", "NG"]
+    alone = evaluate(_brightness, [*parts[:2], parts[4]], GEOMETRY)
+    assert found.kinds[0].native == alone.native and found.kinds[0].graph == alone.graph
+    assert alone.at_threshold is None and alone.kinds[0].detected is None
+    assert alone.record()["parts"][0]["decision"] is None
+
+
+def test_thresholds_that_detect_enough(parts: list[Part]) -> None:
+    found = evaluate(_brightness, parts, GEOMETRY)
+    assert [point.missed for point in found.at_detection] == [0, 0, 0]
+    assert found.native.false_reject_100 == found.graph.false_reject_100 == 0
+    assert evaluate(_brightness, parts[:2], GEOMETRY).at_detection == ()
+
+
+def test_the_drawable_pro_curve_has_the_aupro(parts: list[Part]) -> None:
+    def blind(frames: Frames) -> Scores:
+        scores = _brightness(frames)
+        return Scores(scores.score, np.random.default_rng(0).random(scores.map.shape, np.float32))
+
+    found = evaluate(blind, parts, GEOMETRY)
+    x, y = np.array(found.pro).T
+    assert (x[0], x[-1]) == (0, 0.3) and (np.diff(y) >= 0).all()
+    area = float(np.dot(np.diff(x), (y[1:] + y[:-1]) / 2)) / 0.3
+    assert area == pytest.approx(found.native.aupro, abs=0.01)
+    assert evaluate(blind, parts[:2], GEOMETRY).pro == ()
+
+
+def test_every_part_can_be_watched(parts: list[Part]) -> None:
+    seen = []
+    bare = [*parts[:4], Part(parts[4].path, True, "square")]
+    found = evaluate(_brightness, bare, GEOMETRY, batch=2, watch=lambda *part: seen.append(part))
+    assert tuple(part for part, _, _ in seen) == found.per_part
+    assert [m.shape for _, m, _ in seen] == [(128, 192), (80, 120)] * 2 + [(128, 192)]
+    assert [None if k is None else bool(k.any()) for _, _, k in seen] == [False, False, True, True, None]
 
 
 def test_record_is_json(parts: list[Part]) -> None:

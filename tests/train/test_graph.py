@@ -1,6 +1,7 @@
 """The scoring graph against brute force: nothing is lost on the way from the trained network."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,19 @@ from torch import Tensor, nn
 from dtgd_edge.train import batches
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
-from dtgd_edge.train.graph import ScoringGraph, Tail, distil, fold_batch_norms, gaussian_kernel
+from dtgd_edge.train.graph import (
+    ScoringGraph,
+    Tail,
+    calibrate_levels,
+    distil,
+    fold_batch_norms,
+    gaussian_kernel,
+    level_constants,
+)
 from dtgd_edge.train.loop import tensor_from_frames
 from dtgd_edge.train.metrics import pixel_auroc
-from dtgd_edge.train.networks import DTGD
-from dtgd_edge.train.recipe import ScoringRecipe
+from dtgd_edge.train.networks import DTGD, LEVELS, cosine
+from dtgd_edge.train.recipe import Fusion, ScoringRecipe, StudentRecipe, TNRForm
 
 Grid = NDArray[np.float32]
 
@@ -94,9 +103,10 @@ def test_folded_batch_norms_give_the_same_features(
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("tnr", [True, False])
-def test_no_batch_norm_is_left(tnr: bool) -> None:
-    network = DTGD(ResNet(backbone_spec("resnet50")), backbone_spec("resnet18_quarter"), tnr).eval()
+@pytest.mark.parametrize("tnr", ["subtract", "inject", "off"])
+def test_no_batch_norm_is_left(tnr: TNRForm) -> None:
+    student = StudentRecipe("resnet18_quarter", tnr, skips=True)
+    network = DTGD(ResNet(backbone_spec("resnet50")), student).eval()
     folded = fold_batch_norms(copy.deepcopy(network))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
@@ -109,9 +119,32 @@ def test_making_a_graph_leaves_the_network_alone(checkpoint: Checkpoint) -> None
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
+@pytest.fixture(scope="module")
+def untrained() -> Callable[[StudentRecipe, Fusion], ScoringGraph]:
+    """Makes a tiny calibrated graph without training."""
+
+    def make(student: StudentRecipe, fusion: Fusion) -> ScoringGraph:
+        torch.manual_seed(0)
+        network = DTGD(ResNet(backbone_spec("resnet18_quarter")), student)
+        graph = ScoringGraph(network, (64, 64), ScoringRecipe(fusion=fusion)).eval()
+        calibrate_levels(graph, np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
+        return graph
+
+    return make
+
+
+@pytest.mark.parametrize("tnr", ["subtract", "inject", "off"])
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("fusion", ["calibrated", "sum", "product"])
 def test_scoring_uses_only_the_frame(
-    graph: ScoringGraph, frames: JudgingFrames, monkeypatch: pytest.MonkeyPatch
+    untrained: Callable[[StudentRecipe, Fusion], ScoringGraph],
+    frames: JudgingFrames,
+    monkeypatch: pytest.MonkeyPatch,
+    tnr: TNRForm,
+    skips: bool,
+    fusion: Fusion,
 ) -> None:
+    graph = untrained(StudentRecipe("resnet18_quarter", tnr, skips), fusion)
     before = graph.score(frames.defects[:2])
 
     def refuse(*args: object) -> None:
@@ -138,6 +171,45 @@ def test_levels_are_calibrated_on_good_frames(graph: ScoringGraph, frames: Judgi
         scaled = (distance - graph.tail.centre[level].item()) / graph.tail.scale[level].item()
         assert np.median(scaled) == pytest.approx(0, abs=1e-2)
         assert np.quantile(scaled, 0.995) == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize("fusion", ["sum", "product"])
+def test_uncalibrated_fusions_rank_pixels_as_plain_distances_do(
+    untrained: Callable[[StudentRecipe, Fusion], ScoringGraph], frames: JudgingFrames, fusion: Fusion
+) -> None:
+    graph = untrained(StudentRecipe("resnet18_quarter"), fusion)
+    tail = Tail((64, 64), LEVELS, ScoringRecipe(fusion=fusion, blur_sigma=0))
+    tail.load_state_dict({**tail.state_dict(), "centre": graph.tail.centre, "scale": graph.tail.scale})
+    with torch.inference_mode():
+        teacher, decoded = graph.features(torch.from_numpy(frames.defects[:3]))
+        _, found = tail(teacher, decoded)
+        plain = [
+            nn.functional.interpolate(1 - cosine(a, d)[:, None], (16, 16), mode="bilinear")
+            for a, d in zip(teacher, decoded, strict=True)
+        ]
+        fused = plain[0] * plain[1] * plain[2] if fusion == "product" else plain[0] + plain[1] + plain[2]
+        expected = nn.functional.interpolate(fused, (64, 64), mode="bilinear")[:, 0]
+    factor = (found / expected).mean()
+    assert factor > 0
+    torch.testing.assert_close(found, factor * expected, rtol=1e-3, atol=1e-5)
+
+
+def test_level_constants_put_the_edge_of_normal_at_one() -> None:
+    rng = np.random.default_rng(0)
+    levels = [scale * rng.random(100_000).astype(np.float32) for scale in (0.1, 0.2, 0.6)]
+    edges = [np.quantile(level, 0.995) for level in levels]
+    for (centre, scale), level in zip(level_constants(levels, "calibrated"), levels, strict=True):
+        scaled = (level - centre) / scale
+        assert np.median(scaled) == pytest.approx(0, abs=1e-6)
+        assert np.quantile(scaled, 0.995) == pytest.approx(1, abs=1e-6)
+    assert level_constants(levels, "product") == [(0.0, pytest.approx(edge)) for edge in edges]
+    assert level_constants(levels, "sum") == [(0.0, pytest.approx(np.mean(edges)))] * 3
+
+
+def test_a_level_without_any_spread_still_has_a_scale() -> None:
+    for fusion in ("calibrated", "sum", "product"):
+        constants = level_constants([np.zeros(10, np.float32)] * 3, fusion)  # type: ignore[arg-type]
+        assert all(scale > 0 for _, scale in constants)
 
 
 def _tail(recipe: ScoringRecipe, size_hw: tuple[int, int] = (64, 96)) -> Tail:

@@ -24,6 +24,7 @@ from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import Progress, learning_rate, resolved, tensor_from_frames, train
 from dtgd_edge.train.metrics import image_auroc, pixel_auroc
 from dtgd_edge.train.recipe import (
+    DECIDED,
     AugmentRecipe,
     LossRecipe,
     OptimiserRecipe,
@@ -61,6 +62,21 @@ def recipe(tiny_recipe: Recipe) -> Recipe:
 @pytest.fixture(scope="module")
 def uninterrupted(data: DataSet, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return train(data, recipe, tmp_path_factory.mktemp("runs") / "whole", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tuned_recipe(recipe: Recipe) -> Recipe:
+    """The same with the anomaly teacher tuned (variant U)."""
+    return replace(
+        recipe,
+        teacher=replace(recipe.teacher, variant="tuned"),
+        loss=LossRecipe(dissimilarity_form="mask"),
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(data: DataSet, tuned_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return train(data, tuned_recipe, tmp_path_factory.mktemp("runs") / "tuned", device="cpu")
 
 
 def _same(a: Checkpoint, b: Checkpoint) -> bool:
@@ -113,6 +129,66 @@ def test_the_teacher_is_never_changed(uninterrupted: Checkpoint, recipe: Recipe)
     after = tensors_under(uninterrupted.tensors, "teacher.")
     assert before.keys() == after.keys()
     assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
+def test_a_tuned_teacher_leaves_the_normal_one_and_all_batch_norm_statistics(
+    tuned: Checkpoint, tuned_recipe: Recipe
+) -> None:
+    torch.manual_seed(tuned_recipe.seed)
+    before = load_teacher(tuned_recipe.teacher, lambda text: None).network
+    normal, learned = (tensors_under(tuned.tensors, prefix) for prefix in ("teacher.", "tuned."))
+    state = before.state_dict()
+    assert normal.keys() == learned.keys() == state.keys()
+    assert all(torch.equal(normal[k], v) for k, v in state.items())
+    assert [k for k, _ in before.named_parameters() if torch.equal(learned[k], state[k])] == []
+    assert all(torch.equal(learned[k], v) for k, v in before.named_buffers())
+
+
+def test_what_ships_has_one_teacher_the_averaged_tuned_one(
+    tuned: Checkpoint, uninterrupted: Checkpoint
+) -> None:
+    network = tuned.network()
+    shapes = {k: v.shape for k, v in network.state_dict().items()}
+    assert shapes == {k: v.shape for k, v in uninterrupted.network().state_dict().items()}
+    shipped = network.teacher.state_dict()
+    for prefix, is_it in (("tuned_average.", True), ("tuned.", False), ("teacher.", False)):
+        candidate = tensors_under(tuned.tensors, prefix)
+        assert all(torch.equal(candidate[k], v) for k, v in shipped.items()) is is_it, prefix
+    assert not any(p.requires_grad for p in network.teacher.parameters())
+
+
+def test_a_tuned_teacher_rests_for_a_tenth_of_the_steps_and_then_costs_something(
+    data: DataSet, tuned_recipe: Recipe, tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    train(data, tuned_recipe, tmp_path, device="cpu", report=seen.append)
+    assert [p.teacher > 0 for p in seen] == [False, True, True, True, True, True]  # a tenth of 6 is 1
+
+
+def test_a_tuned_teacher_learns_from_its_own_loss_alone(
+    data: DataSet, tuned_recipe: Recipe, tuned: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(features: list[torch.Tensor], *_: object) -> torch.Tensor:
+        return sum((0 * f.sum() for f in features), torch.zeros(()))
+
+    monkeypatch.setattr(loop, "teacher_loss", nothing)
+    checkpoint = train(data, tuned_recipe, tmp_path, device="cpu")
+    normal, learned = (tensors_under(checkpoint.tensors, prefix) for prefix in ("teacher.", "tuned."))
+    assert all(torch.equal(learned[k], v) for k, v in normal.items())
+    student, other = (tensors_under(c.tensors, "student.") for c in (checkpoint, tuned))
+    assert not all(torch.equal(other[k], v) for k, v in student.items())  # it saw another teacher there
+
+
+@pytest.mark.parametrize("killed_at", [2, 3, 6])
+def test_a_killed_run_with_a_tuned_teacher_goes_on_to_the_same_weights(
+    data: DataSet, tuned_recipe: Recipe, tuned: Checkpoint, tmp_path: Path, killed_at: int
+) -> None:
+    with pytest.raises(Killed):
+        train(data, tuned_recipe, tmp_path, device="cpu", report=_at(killed_at, _kill), save_every_steps=1)
+    stopped = Checkpoint.open(tmp_path)
+    assert stopped.record.step == killed_at - 1
+    assert bool(tensors_under(stopped.tensors, "tuned_adam.")) is (killed_at > 2)
+    assert _same(train(data, tuned_recipe, tmp_path, device="cpu", resume=True), tuned)
 
 
 def test_everything_else_learns(
@@ -183,6 +259,22 @@ def test_another_recipe_cannot_be_resumed(data: DataSet, recipe: Recipe, uninter
     assert Checkpoint.open(uninterrupted.folder).record.weights_sha256 == weights
 
 
+def test_the_checkpoint_says_what_the_pictures_decided(
+    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    decided = uninterrupted.record.recipe.augment
+    assert "auto" not in {getattr(decided, name) for name in DECIDED}
+    explicit = replace(recipe, augment=decided)
+    with caplog.at_level("INFO"):
+        assert _same(train(data, explicit, uninterrupted.folder, device="cpu", resume=True), uninterrupted)
+        assert "used in training" not in caplog.text
+        train(data, replace(recipe, optimiser=replace(recipe.optimiser, steps=1)), tmp_path, device="cpu")
+    assert caplog.text.count("used in training") == 1
+    other = replace(recipe, augment=replace(decided, rotate_degrees=90.0))
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(data, other, uninterrupted.folder, device="cpu", resume=True)
+
+
 def test_other_pictures_cannot_be_resumed(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
 ) -> None:
@@ -228,7 +320,10 @@ def test_a_second_ctrl_c_is_not_held_back(data: DataSet, recipe: Recipe, tmp_pat
 @pytest.mark.parametrize(
     "switch",
     [
-        {"student": StudentRecipe("resnet18_quarter", tnr=False)},
+        {"student": StudentRecipe("resnet18_quarter", tnr="off")},
+        {"student": StudentRecipe("resnet18_quarter", tnr="inject")},
+        {"student": StudentRecipe("resnet18_quarter", skips=True)},
+        {"teacher": TeacherRecipe("resnet18_quarter", "random", variant="tuned")},
         {"loss": LossRecipe(dissimilarity=0)},
         {"loss": LossRecipe(gate=0)},
         {"loss": LossRecipe(encoder_consistency=0)},
@@ -238,15 +333,32 @@ def test_a_second_ctrl_c_is_not_held_back(data: DataSet, recipe: Recipe, tmp_pat
     ids=lambda switch: str(next(iter(switch.values()))),
 )
 def test_every_switch_can_be_thrown(
-    data: DataSet, recipe: Recipe, tmp_path: Path, switch: dict[str, StudentRecipe | LossRecipe]
+    data: DataSet,
+    recipe: Recipe,
+    tmp_path: Path,
+    switch: dict[str, StudentRecipe | TeacherRecipe | LossRecipe],
 ) -> None:
     short = replace(recipe, optimiser=replace(recipe.optimiser, steps=2))
     checkpoint = train(data, replace(short, **switch), tmp_path, device="cpu")  # type: ignore[arg-type]
     assert checkpoint.record.step == 2
     with torch.inference_mode():
         _, student = checkpoint.network()(torch.rand(1, 3, 64, 64))
-    assert bool(student.gates) is checkpoint.record.recipe.student.tnr
+    assert bool(student.gates) is (checkpoint.record.recipe.student.tnr != "off")
     assert all(d.isfinite().all() for d in student.decoded)
+
+
+def test_a_run_without_encoder_consistency_can_be_resumed(
+    data: DataSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    plan = replace(
+        recipe,
+        teacher=TeacherRecipe("resnet18_half", "random"),  # wider than the student: its heads have weights
+        loss=LossRecipe(encoder_consistency=0, dissimilarity_form="mask"),
+    )
+    whole = train(data, plan, tmp_path / "whole", device="cpu")
+    with pytest.raises(Killed):
+        train(data, plan, tmp_path / "run", device="cpu", report=_at(3, _kill), save_every_steps=2)
+    assert _same(train(data, plan, tmp_path / "run", device="cpu", resume=True), whole)
 
 
 def test_an_infinite_loss_stops_the_run_and_keeps_the_last_checkpoint(
@@ -276,6 +388,17 @@ def test_backbones_are_filled_in() -> None:
     assert student("resnet18_half") == "resnet18_half"
     assert student("wide_resnet50_2") == "resnet18"
     assert student("wide_resnet50_2", "resnet34") == "resnet34"
+
+
+def test_the_encoder_starts_as_a_teacher_of_its_kind() -> None:
+    def start(teacher: str, student: StudentRecipe) -> str:
+        return resolved(Recipe(student=student), teacher).student.start
+
+    assert start("resnet18_half", StudentRecipe()) == "teacher"
+    assert start("resnet18_half", StudentRecipe(start="random")) == "random"
+    assert start("wide_resnet50_2", StudentRecipe()) == "random"
+    with pytest.raises(ConfigError, match="the student is a resnet18 and the teacher a wide_resnet50_2"):
+        start("wide_resnet50_2", StudentRecipe(start="teacher"))
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:
@@ -357,4 +480,16 @@ def test_an_unknown_device_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ConfigError, match="'npu' is not known"):
         train(data, recipe, tmp_path / "run", device="npu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_is_for_cuda_with_triton(
+    data: DataSet, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="compiling was asked for on the cpu; expected a CUDA device"):
+        train(data, recipe, tmp_path / "run", device="cpu", compiled=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"triton is not installed; .* pip install triton"):
+        train(data, recipe, tmp_path / "run", device="cuda", compiled=True)
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ from dtgd_edge.train.losses import (
     gate_loss,
     hinge_dissimilarity,
     mask_dissimilarity,
+    teacher_loss,
 )
 from dtgd_edge.train.networks import StudentFeatures
 from dtgd_edge.train.recipe import LossRecipe
@@ -112,6 +113,47 @@ def test_mask_form_is_the_brute_force_value(student: StudentFeatures) -> None:
         for k, s in enumerate(SHAPES)
     )
     assert mask_dissimilarity(student, anomalous, masks).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_mask_form_asks_nothing_of_a_student_beside_a_teacher_tuned_to_the_mask() -> None:
+    """Variant U trains 1 - cos(A, N) towards the mask; D = N is then just what the student is asked for."""
+    normal = [torch.cat([f, torch.zeros_like(f)], 1) for f in _features(1)]
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0, :, :16, :16] = 1
+    masks = _pooled(mask)
+    tuned = [
+        torch.where(m[:, None] > 0, torch.roll(n, n.shape[1] // 2, 1), n)
+        for m, n in zip(masks, normal, strict=True)
+    ]
+    perfect, copied = (StudentFeatures(d, d, []) for d in (normal, tuned))
+    assert mask_dissimilarity(perfect, tuned, masks) < 1e-4
+    assert mask_dissimilarity(copied, tuned, masks) > 0.3
+    # With frozen teachers that see much the same, it is the copy that costs nothing outside of the mask.
+    assert mask_dissimilarity(perfect, normal, masks) > 0.3
+
+
+def test_teacher_loss_is_the_brute_force_value() -> None:
+    torch.manual_seed(0)
+    frozen, tuned = ([torch.rand(4, *shape[1:]) for shape in SHAPES] for _ in range(2))
+    mask = (torch.rand(2, 1, 32, 32) > 0.6).float()
+    expected = 0.0
+    for level, (shape, soft) in enumerate(zip(SHAPES, _pooled(mask), strict=True)):
+        normal, seen = frozen[level][:2], frozen[level][2:]
+        of_clean, of_corrupted = tuned[level][:2], tuned[level][2:]
+        expected += float(np.mean([1 - _cosine(of_clean, normal, at) for at in _grid(shape)]))
+        expected += float(
+            np.mean([abs(1 - _cosine(of_corrupted, normal, at) - soft[at].item()) for at in _grid(shape)])
+        )
+        for n in range(2):
+            u, v = of_corrupted[n].flatten().double(), seen[n].flatten().double()
+            expected += 0.5 * (1 - float(u @ v / (u.norm() * v.norm())))
+    assert teacher_loss(tuned, frozen, mask).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_teacher_that_agrees_has_no_loss_on_good_pictures() -> None:
+    twice = [torch.cat([f, f]) for f in _features(1)]
+    assert teacher_loss(twice, twice, torch.zeros(2, 1, 32, 32)).item() < 1e-4
+    assert teacher_loss(twice, twice, torch.ones(2, 1, 32, 32)).item() == pytest.approx(3, abs=1e-3)
 
 
 def test_consistency_is_the_brute_force_value(student: StudentFeatures) -> None:

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.train.curves import Map, Mask
 from dtgd_edge.train.metrics import (
-    Map,
-    Mask,
+    Pool,
     aupro,
     average_precision,
     f1_max,
@@ -17,6 +17,7 @@ from dtgd_edge.train.metrics import (
     pixel_auroc,
     pooled_metrics,
 )
+from dtgd_edge.train.operating import operating_point, point_detecting
 
 EMPTY = np.zeros((6, 7), np.bool_)
 
@@ -100,6 +101,7 @@ def test_pixel_measures_equal_brute_force(seed: int, ties: bool) -> None:
     assert found.pixel_ap == pytest.approx(_slow_ap(labels, pixels), abs=1e-12)
     assert found.aupro == pytest.approx(_slow_aupro(maps, masks, 0.3), abs=1e-12)
     assert found.aupro_05 == pytest.approx(_slow_aupro(maps, masks, 0.05), abs=1e-12)
+    assert found.pixel_f1_max == pytest.approx(max(_f1(labels, pixels >= v) for v in pixels), abs=1e-12)
     assert pixel_auroc(maps, masks) == found.pixel_auroc
     for limit in (0.01, 1 / 3, 0.5, 1.0):
         assert aupro(maps, masks, limit) == pytest.approx(_slow_aupro(maps, masks, limit), abs=1e-12)
@@ -117,6 +119,92 @@ def test_image_measures_equal_brute_force(seed: int, ties: bool) -> None:
     assert best is not None
     assert best[0] == pytest.approx(max(_f1(labels, scores >= value) for value in scores), abs=1e-12)
     assert best[0] == pytest.approx(_f1(labels, scores.astype(float) > best[1]), abs=1e-12)
+
+
+def _slow_rejects(labels: NDArray[np.bool_], scores: NDArray[np.float32], share: float) -> tuple[int, int]:
+    """Detected and falsely rejected parts: the fewest rejects among all thresholds that detect enough."""
+    thresholds = [*scores.tolist(), -math.inf]
+    said = [scores > threshold for threshold in thresholds]
+    enough = [s for s in said if round(100 * (s & labels).sum() / labels.sum(), 6) >= 100 * share]
+    best = min(enough, key=lambda s: (int((s & ~labels).sum()), int((s & labels).sum())))
+    return int((best & labels).sum()), int((best & ~labels).sum())
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("defective", [3, 20, 60, 100, 101])
+def test_false_rejects_equal_brute_force(defective: int, ties: bool) -> None:
+    rng = np.random.default_rng(defective)
+    labels = np.arange(defective + 40) < defective
+    scores = (rng.normal(size=len(labels)) + 1.5 * labels).astype(np.float32)
+    scores = (scores * 3).round() if ties else scores
+    maps, masks = [np.zeros((2, 2), np.float32)] * len(labels), [None] * len(labels)
+    found = pooled_metrics(maps, masks, scores.tolist(), labels.tolist())
+    for share, rate in (
+        (1.0, found.false_reject_100),
+        (0.99, found.false_reject_99),
+        (0.95, found.false_reject_95),
+    ):
+        detected, rejected = _slow_rejects(labels, scores, share)
+        point = point_detecting(labels, scores, share)
+        assert point is not None and point == operating_point(labels, scores, point.threshold)
+        assert (point.detected, point.false_alarms) == (detected, rejected)
+        assert rate == point.false_reject == pytest.approx(rejected / 40)
+        assert point.detection == detected / defective >= share
+
+
+def test_an_operating_point_counts_every_part_once() -> None:
+    point = operating_point([True, True, True, False, False], [3.0, 2.0, 1.0, 2.0, 2.5], 2.0)
+    assert (point.detected, point.missed, point.false_alarms, point.passed) == (1, 2, 1, 1)
+    assert (point.detection, point.false_reject) == (pytest.approx(1 / 3), 0.5)
+    only_good = operating_point([False], [1.0], 2.0)
+    assert only_good.detection is None and only_good.record()["false_reject"] == 0
+    assert point_detecting([False], [1.0], 1.0) is None
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_kind_is_measured_against_all_good_parts(ties: bool) -> None:
+    pool, everything = Pool(), []
+    for seed in range(3):
+        maps, masks = _case(seed, ties)
+        everything += list(zip(["dent", "scratch", None], maps, masks, [seed, 0.4, 0.3 * seed], strict=True))
+    for kind, anomaly_map, mask, score in everything:
+        pool.add(kind, score, anomaly_map, mask)
+    assert pool.kinds == ["dent", "scratch"]
+    overall = pool.metrics()
+    for kind in ("dent", "scratch"):
+        own = [row for row in everything if row[0] in (None, kind)]
+        maps, masks = [row[1] for row in own], [row[2] for row in own]
+        scores, labels = np.array([row[3] for row in own]), np.array([row[0] == kind for row in own])
+        pixels, marked = np.concatenate([m.ravel() for m in maps]), np.concatenate([k.ravel() for k in masks])
+        found = pool.metrics(kind)
+        assert (found.pictures, found.defective) == (6, 3)
+        assert found.image_auroc == pytest.approx(_slow_auroc(labels, scores))
+        assert found.pixel_ap == pytest.approx(_slow_ap(marked, pixels), abs=1e-12)
+        assert found.aupro == pytest.approx(_slow_aupro(maps, masks, 0.3), abs=1e-12)
+        assert found.false_reject_100 == _slow_rejects(labels, scores, 1.0)[1] / 3
+    assert pool.metrics() == overall
+
+
+def test_a_kind_without_masks_has_no_pixel_measures() -> None:
+    maps, masks = _case(0, False)
+    pool = Pool()
+    pool.add("dent", 0.9, maps[0], masks[0])
+    pool.add("stain", 0.8, maps[1], None)
+    pool.add(None, 0.1, maps[2], masks[2])
+    stain, dent = pool.metrics("stain"), pool.metrics("dent")
+    assert (stain.without_mask, stain.pixel_ap, stain.aupro, stain.image_auroc) == (1, None, None, 1)
+    assert dent.without_mask == 0 and dent.pixel_ap is not None
+
+
+def test_a_part_added_later_counts() -> None:
+    maps, masks = _case(1, False)
+    pool = Pool()
+    for index in (0, 2):
+        pool.add("defect" if index == 0 else None, 1.0 - index, maps[index], masks[index])
+    pool.metrics()
+    pool.add("defect", 0.5, maps[1], masks[1])
+    scores = [1.0, 0.5, -1.0]
+    assert pool.metrics() == pooled_metrics(maps, masks, scores, [True, True, False])
 
 
 def test_f1_threshold_works_between_neighbouring_numbers() -> None:
@@ -207,6 +295,7 @@ def test_what_cannot_be_computed_is_none() -> None:
     good = pooled_metrics(maps, [EMPTY] * 3, [0.1, 0.2, 0.3], [False] * 3).record()
     assert good == {
         **dict.fromkeys(("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "aupro_05", "f1_max")),
+        **dict.fromkeys(("pixel_f1_max", "false_reject_100", "false_reject_99", "false_reject_95")),
         "pictures": 3,
         "defective": 0,
         "without_mask": 0,

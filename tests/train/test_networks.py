@@ -5,14 +5,27 @@ import torch
 from torch import Tensor
 
 from dtgd_edge.train.backbones import ResNet, backbone_spec
-from dtgd_edge.train.networks import DTGD, LEVELS, TNR, StudentFeatures, cosine
+from dtgd_edge.train.networks import (
+    DTGD,
+    LEVELS,
+    InjectingTNR,
+    StudentFeatures,
+    SubtractingTNR,
+    cosine,
+)
+from dtgd_edge.train.recipe import StudentRecipe, TNRForm
 
 LEVEL = tuple[int, int, int]
 
 
-def _network(teacher: str = "resnet18_quarter", student: str = "resnet18_quarter", tnr: bool = True) -> DTGD:
+def _network(
+    teacher: str = "resnet18_quarter",
+    student: str = "resnet18_quarter",
+    tnr: TNRForm = "subtract",
+    skips: bool = False,
+) -> DTGD:
     torch.manual_seed(0)
-    return DTGD(ResNet(backbone_spec(teacher), LEVELS), backbone_spec(student), tnr)
+    return DTGD(ResNet(backbone_spec(teacher), LEVELS), StudentRecipe(student, tnr, skips))
 
 
 def _shapes(tensors: list[Tensor]) -> list[tuple[int, ...]]:
@@ -41,7 +54,7 @@ def test_shapes_of_the_method_with_a_resnet18_student(teacher: str, expected: li
 
 @pytest.mark.parametrize("channels", [(16, 16), (64, 256), (256, 1024)])
 def test_tnr_starts_as_the_identity(channels: tuple[int, int]) -> None:
-    tnr = TNR(*channels)
+    tnr = SubtractingTNR(*channels)
     encoded = torch.rand(2, channels[0], 8, 8).relu()
     for mode in (True, False):
         cleaned, gate = tnr.train(mode)(encoded, torch.rand(2, channels[1], 8, 8))
@@ -59,7 +72,7 @@ def test_tnr_still_starts_as_the_identity_inside_the_student() -> None:
 
 
 def test_tnr_only_ever_subtracts_where_its_gate_is_shut() -> None:
-    tnr = TNR(16, 16).eval()
+    tnr = SubtractingTNR(16, 16).eval()
     torch.nn.init.constant_(tnr.noise.bias, 0.25)
     torch.nn.init.zeros_(tnr.gate.weight)
     encoded = torch.rand(1, 16, 4, 4)
@@ -69,8 +82,42 @@ def test_tnr_only_ever_subtracts_where_its_gate_is_shut() -> None:
         torch.testing.assert_close(cleaned, (encoded - taken).relu())
 
 
+def test_injecting_tnr_mixes_the_teacher_in_where_its_gate_is_open() -> None:
+    tnr = InjectingTNR(16, 24).eval()
+    torch.nn.init.zeros_(tnr.gate.weight)
+    encoded, teacher = torch.rand(1, 16, 4, 4), torch.rand(1, 24, 4, 4)
+    detail = tnr.detail(teacher)
+    for bias, share in ((50.0, 1.0), (-50.0, 0.0), (0.0, 0.5)):
+        torch.nn.init.constant_(tnr.gate.bias, bias)
+        mixed, gate = tnr(encoded, teacher)
+        torch.testing.assert_close(mixed, share * detail + (1 - share) * encoded)
+        assert gate.shape == (1, 1, 4, 4) and (mixed >= 0).all()
+
+
+def test_only_skips_take_the_encoder_past_the_bottleneck() -> None:
+    for skips in (False, True):
+        network = _network(skips=skips).eval()
+        features = network.teacher(torch.rand(1, 3, 64, 64))
+        bottleneck = torch.rand(1, 128, 2, 2)
+        with torch.inference_mode():
+            one, two = (network.student.decoder(bottleneck, [s * f for f in features]) for s in (1, 2))
+        assert _shapes(one) == _shapes(features)
+        assert all(torch.equal(a, b) is not skips for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("tnr", ["subtract", "inject", "off"])
+def test_skips_are_the_cleaned_features(tnr: TNRForm) -> None:
+    network = _network(tnr=tnr, skips=True).eval()
+    seen: list[Tensor] = []
+    network.student.decoder.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[1]))
+    with torch.inference_mode():
+        _, student = network(torch.rand(1, 3, 64, 64))
+    assert len(seen) == LEVELS
+    assert all(a is b for a, b in zip(seen, student.cleaned, strict=True))  # the heads are identities here
+
+
 def test_without_tnr_the_teacher_does_not_reach_the_student() -> None:
-    network = _network(tnr=False).eval()
+    network = _network(tnr="off").eval()
     x = torch.rand(1, 3, 64, 64)
     features = network.teacher(x)
     with torch.inference_mode():
@@ -91,8 +138,10 @@ def test_the_teacher_stays_in_eval_mode_and_asks_for_no_gradient() -> None:
     assert all(p.requires_grad for p in network.student.parameters())
 
 
-def test_no_gradient_flows_into_the_teachers_features() -> None:
-    network = _network()
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("tnr", ["subtract", "inject", "off"])
+def test_no_gradient_flows_into_the_teachers_features(tnr: TNRForm, skips: bool) -> None:
+    network = _network(tnr=tnr, skips=skips)
     features, student = network(torch.rand(2, 3, 64, 64))
     assert not any(f.requires_grad for f in features)
     before = {k: v.clone() for k, v in network.teacher.state_dict().items()}
@@ -146,8 +195,9 @@ def test_cosine_is_float32_even_where_half_precision_overflows(dtype: torch.dtyp
     )
 
 
-def test_works_under_autocast() -> None:
-    network = _network()
+@pytest.mark.parametrize("tnr", ["subtract", "inject"])
+def test_works_under_autocast(tnr: TNRForm) -> None:
+    network = _network(tnr=tnr, skips=True)
     with torch.autocast("cpu", torch.bfloat16):
         _, student = network(torch.rand(2, 3, 64, 64))
     assert all(t.isfinite().all() for t in (*student.decoded, *student.cleaned, *student.gates))
