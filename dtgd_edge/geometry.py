@@ -4,7 +4,10 @@ The data set, the calibrator, the parity check, the benchmark and the runtime al
 `Geometry.apply`, so that a picture cannot score differently in two places.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -14,32 +17,66 @@ from dtgd_edge.errors import ConfigError, ShapeError
 
 Image = NDArray[Any]
 Fit = Literal["stretch", "letterbox"]
+Bars = Literal["grey", "edge"]
+
+# Of the network's deepest stage: sides of frames and tiles are multiples of it, and tiles begin at one, so
+# that every level's map of a tile lies on whole pixels of the frame's map.
+STRIDE = 32
 
 # Grey of the bars that keep the aspect ratio; near the ImageNet mean, so that they say little.
 LETTERBOX_GREY = 114
+# One side is squeezed by so much more than the other that shapes look wrong, and thin defects thinner.
+FAR_FROM_EQUAL = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Where the tiles of a prepared frame lie, in its pixels; all multiples of STRIDE.
+
+    Attributes:
+        tile_hw: height and width of every tile.
+        tops, lefts: where the rows and the columns of tiles begin, ascending; the first at 0, the last so
+            that it ends with the frame.
+    """
+
+    tile_hw: tuple[int, int]
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    @property
+    def areas(self) -> tuple[tuple[slice, slice], ...]:
+        """Rows and columns of every tile, to index a prepared frame with; row by row."""
+        height, width = self.tile_hw
+        return tuple((slice(y, y + height), slice(x, x + width)) for y in self.tops for x in self.lefts)
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Region, size, resize rule and bit depth.
+    """Region, size, resize rule, tiles and bit depth.
 
     Attributes:
         size_hw: height and width of the graph's input, multiples of 32, in pixels.
         region_xywh: part of the frame to inspect, in frame pixels; None: all of it.
         fit: "stretch" to the size, or keep the aspect ratio with a "letterbox".
+        bars: colour of the letterbox: a fixed "grey", or the median colour of the picture's own "edge".
+        tiles: rows and columns of tiles that the graph cuts the frame into; (1, 1): it is not cut.
+        overlap: smallest share of a tile's side that it has in common with its neighbour, 0 to 0.5.
         sensor_bits: significant bits of a 16-bit frame (10, 12, 16 ...); 8-bit frames ignore it.
     """
 
     size_hw: tuple[int, int] = (256, 256)
     region_xywh: tuple[int, int, int, int] | None = None
     fit: Fit = "stretch"
+    bars: Bars = "grey"
+    tiles: tuple[int, int] = (1, 1)
+    overlap: float = 0.2
     sensor_bits: int = 16
 
     def __post_init__(self) -> None:
-        if any(side < 32 or side % 32 for side in self.size_hw):
+        if any(side < STRIDE or side % STRIDE for side in self.size_hw):
             raise ConfigError(
-                f"geometry size {self.size_hw[0]}x{self.size_hw[1]} does not fit the graph; "
-                "expected a height and a width that are multiples of 32; choose 256, 320, 384 ..."
+                f"geometry size {size_text(self.size_hw)} does not fit the graph; "
+                f"expected a width and a height that are multiples of {STRIDE}; choose 256, 320, 384 ..."
             )
         if not 8 <= self.sensor_bits <= 16:
             raise ConfigError(f"geometry sensor_bits {self.sensor_bits} is impossible; expected 8 to 16")
@@ -47,6 +84,31 @@ class Geometry:
             raise ConfigError(
                 f"geometry region {self.region_xywh} is impossible; expected x, y >= 0 and width, height >= 1"
             )
+        if min(self.tiles) < 1:
+            raise ConfigError(
+                f"geometry tiles {list(self.tiles)} is impossible; expected at least 1 row and 1 column"
+            )
+        if not 0 <= self.overlap <= 0.5:
+            raise ConfigError(
+                f"geometry overlap {self.overlap:g} is impossible; expected a share of a tile's side, 0 "
+                "to 0.5; use 0.2"
+            )
+        if None in self._tile_rows():
+            rows, columns = self.tiles
+            raise ConfigError(
+                f"geometry size {size_text(self.size_hw)} has no room for {rows} rows and {columns} columns "
+                f"of tiles; expected tiles that overlap by {self.overlap:g} and begin at multiples of "
+                f"{STRIDE} px; choose fewer tiles, a smaller overlap or a larger size"
+            )
+
+    @property
+    def tile_grid(self) -> TileGrid | None:
+        """The tiles: as small as the overlap allows, spread evenly; None: the frame is not cut."""
+        if self.tiles == (1, 1):
+            return None
+        rows, columns = self._tile_rows()
+        assert rows is not None and columns is not None, "checked when made"
+        return TileGrid((rows[0], columns[0]), rows[1], columns[1])
 
     def apply(self, image: Image) -> NDArray[np.uint8]:
         """Prepare one frame for the graph.
@@ -74,7 +136,8 @@ class Geometry:
         image = _resized(image, inner_h, inner_w)
         if (inner_h, inner_w) == self.size_hw:
             return np.ascontiguousarray(image)
-        canvas = np.full((*self.size_hw, 3), LETTERBOX_GREY, np.uint8)
+        colour = LETTERBOX_GREY if self.bars == "grey" else _edge_colour(image)
+        canvas = np.full((*self.size_hw, 3), colour, np.uint8)
         canvas[top : top + inner_h, left : left + inner_w] = image
         return canvas
 
@@ -110,6 +173,31 @@ class Geometry:
         canvas = np.zeros(self.size_hw, np.bool_)
         canvas[top : top + inner_h, left : left + inner_w] = resized >= 0.5
         return canvas
+
+    def aspect_advice(self, frame_hw: tuple[int, int]) -> str | None:
+        """Say what size would keep the frames' aspect ratio; None: they are hardly distorted."""
+        height, width = frame_hw
+        if self.region_xywh is not None:
+            width, height = self.region_xywh[2:]
+        rows, columns = self.size_hw
+        stretch = (width / height) / (columns / rows)
+        if self.fit == "letterbox" or max(stretch, 1 / stretch) < FAR_FROM_EQUAL:
+            return None
+        shrink = math.sqrt(rows * columns / (height * width))  # as many pixels as now
+        short = max(STRIDE, STRIDE * round(min(height, width) * shrink / STRIDE))
+        long = STRIDE * round(short * max(height, width) / min(height, width) / STRIDE)
+        kept = (short, long) if height <= width else (long, short)
+        what = "pictures" if self.region_xywh is None else "region"
+        return (
+            f"the {what} of {width}x{height} px will be squeezed into {size_text(self.size_hw)}; "
+            f"a size of {size_text(kept)} keeps the aspect ratio at about the same cost, "
+            'fit = "letterbox" with bars'
+        )
+
+    def _tile_rows(self) -> list[tuple[int, tuple[int, ...]] | None]:
+        """Side and starts of the tiles down and across; None where they do not fit."""
+        pairs = zip(self.size_hw, self.tiles, strict=True)
+        return [_tiles_along(side, count, self.overlap) for side, count in pairs]
 
     def _to_uint8(self, image: Image) -> Image:
         if (
@@ -151,6 +239,31 @@ class Geometry:
         inner_h = min(rows, max(1, round(height * scale)))
         inner_w = min(columns, max(1, round(width * scale)))
         return (rows - inner_h) // 2, (columns - inner_w) // 2, inner_h, inner_w
+
+
+def size_text(size_hw: Sequence[int]) -> str:
+    """A size as cameras name it: width x height."""
+    return f"{size_hw[1]}x{size_hw[0]}"
+
+
+def _tiles_along(side: int, count: int, overlap: float) -> tuple[int, tuple[int, ...]] | None:
+    """Side of the smallest tiles that cover a side with that overlap, and where they begin; None: none do."""
+    whole = side // STRIDE
+    if count == 1:
+        return side, (0,)
+    for tile in range(1, whole - count + 2):  # beyond that two would begin at the same place
+        starts = [round(i * (whole - tile) / (count - 1)) for i in range(count)]
+        shared = min(a + tile - b for a, b in pairwise(starts))
+        if shared >= overlap * tile:
+            return tile * STRIDE, tuple(start * STRIDE for start in starts)
+    return None
+
+
+def _edge_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Median colour of the outermost pixels, uint8 [3]: the ground, where there is one."""
+    sides = (image[0], image[-1], image[:, 0], image[:, -1])
+    colour: NDArray[np.uint8] = np.median(np.concatenate(sides), axis=0).astype(np.uint8)
+    return colour
 
 
 def _resized(image: Image, height: int, width: int) -> Image:

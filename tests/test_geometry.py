@@ -1,3 +1,5 @@
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,90 @@ def test_thin_defects_survive_when_only_one_side_shrinks() -> None:
     assert abs(float(prepared.mean()) - float(frame.mean())) < 0.5
 
 
+def test_bars_in_the_edges_colour_are_the_ground() -> None:
+    frame = np.full((50, 100, 3), (10, 60, 200), np.uint8)  # BGR
+    frame[10:40, 20:80] = 0
+    frame[0, :30] = 255  # a scratch on the edge does not count
+    prepared = Geometry((64, 64), fit="letterbox", bars="edge").apply(frame)
+    assert (prepared[:16] == (200, 60, 10)).all() and (prepared[48:] == (200, 60, 10)).all()
+    grey = Geometry((64, 64), fit="letterbox").apply(frame)
+    np.testing.assert_array_equal(prepared[16:48], grey[16:48])
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles", "overlap", "tile", "starts"),
+    [
+        ((512, 512), (2, 2), 0.2, 288, (0, 224)),
+        ((1024, 1024), (4, 4), 0.2, 320, (0, 224, 480, 704)),
+        ((1024, 1024), (4, 4), 0.0, 256, (0, 256, 512, 768)),
+        ((1024, 1024), (3, 3), 0.5, 512, (0, 256, 512)),
+        ((768, 1024), (1, 2), 0.2, 576, (0, 448)),
+    ],
+)
+def test_tiles_are_as_small_as_the_overlap_allows(
+    size: tuple[int, int], tiles: tuple[int, int], overlap: float, tile: int, starts: tuple[int, ...]
+) -> None:
+    grid = Geometry(size, tiles=tiles, overlap=overlap).tile_grid
+    assert grid is not None
+    assert grid.tile_hw[1] == tile and grid.lefts == starts
+    assert len(grid.areas) == tiles[0] * tiles[1]
+    if tiles[0] == 1:
+        assert grid.tops == (0,) and grid.tile_hw[0] == size[0]
+
+
+@pytest.mark.parametrize("side", [96, 160, 256, 416, 1024])
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5])
+def test_tiles_cover_the_frame_and_overlap_as_asked(side: int, count: int, overlap: float) -> None:
+    try:
+        grid = Geometry((side, side), tiles=(count, 1), overlap=overlap).tile_grid
+    except ConfigError:
+        assert side <= 32 * (count + 1)
+        return
+    assert grid is not None
+    tile = grid.tile_hw[0]
+    assert all(value % 32 == 0 for value in (tile, *grid.tops))
+    assert grid.tops[0] == 0 and grid.tops[-1] + tile == side
+    shared = [a + tile - b for a, b in pairwise(grid.tops)]
+    assert min(shared) >= overlap * tile and min(b - a for a, b in pairwise(grid.tops)) > 0
+
+
+def test_no_tiles_means_not_cut() -> None:
+    assert Geometry((256, 256)).tile_grid is None
+
+
+@pytest.mark.parametrize(
+    ("geometry", "frame_hw", "size"),
+    [
+        (Geometry((256, 256)), (256, 1600), "608x96"),
+        (Geometry((256, 256)), (640, 480), "224x288"),
+        (Geometry((256, 256), region_xywh=(0, 0, 900, 300)), (1000, 1000), "480x160"),
+        (Geometry((256, 512)), (600, 600), "352x352"),
+        (Geometry((256, 256)), (75, 2000), "1696x64"),
+    ],
+)
+def test_squeezed_pictures_are_told_which_size_keeps_them(
+    geometry: Geometry, frame_hw: tuple[int, int], size: str
+) -> None:
+    advice = geometry.aspect_advice(frame_hw)
+    assert advice is not None and f"a size of {size} keeps" in advice
+    width, height = map(int, size.split("x"))
+    assert replace(geometry, size_hw=(height, width)).aspect_advice(frame_hw) is None
+
+
+@pytest.mark.parametrize(
+    ("geometry", "frame_hw"),
+    [
+        (Geometry((256, 256)), (480, 512)),
+        (Geometry((256, 256), fit="letterbox"), (256, 1600)),
+        (Geometry((96, 640)), (256, 1600)),
+        (Geometry((256, 256), region_xywh=(0, 0, 200, 200)), (256, 1600)),
+    ],
+)
+def test_there_is_no_advice_where_none_is_needed(geometry: Geometry, frame_hw: tuple[int, int]) -> None:
+    assert geometry.aspect_advice(frame_hw) is None
+
+
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_map_on_frame_undoes_apply(name: str) -> None:
     geometry, centre = GEOMETRIES[name], (90, 140)
@@ -137,6 +223,12 @@ def test_refuses_frames_it_cannot_know(frame: NDArray[Any], text: str) -> None:
         {"sensor_bits": 17},
         {"region_xywh": (-1, 0, 10, 10)},
         {"region_xywh": (0, 0, 0, 10)},
+        {"tiles": (0, 2)},
+        {"tiles": (2, 2), "overlap": -0.1},
+        {"tiles": (2, 2), "overlap": 0.6},
+        {"size_hw": (64, 64), "tiles": (3, 1)},
+        {"size_hw": (64, 64), "tiles": (1, 2), "overlap": 0.1},
+        {"size_hw": (256, 256), "tiles": (8, 8), "overlap": 0.2},
     ],
 )
 def test_refuses_impossible_settings(values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import typer
 from dtgd_edge.bundle import SUFFIX, Bundle, Threshold
 from dtgd_edge.cli.console import OUT, Backend, Json, print_json, table, train_extra
 from dtgd_edge.cli.train import LayoutName, progress_bar, read_pictures
-from dtgd_edge.geometry import Geometry
+from dtgd_edge.geometry import Geometry, size_text
 from dtgd_edge.runtime.session import open_session, score_all
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def metrics_table(evaluations: "dict[str, Evaluation]") -> None:
     ]
     rows = []
     for name, e in evaluations.items():
-        size = "x".join(str(side) for side in e.graph_size_hw)
+        size = size_text(e.graph_size_hw)
         rows += [[name, "native", *_values(e.native)], [name, size, *_values(e.graph)]]
     table(f"{len(e.per_part)} pictures", columns, rows)
 

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.errors import ConfigError
 from dtgd_edge.train.layouts import LAYOUTS
 from dtgd_edge.workspace import RUNS, newest_checkpoint
 
@@ -43,7 +44,12 @@ def train(
         str | None, typer.Option(help="The teacher's: imagenet, shipped, or a path to .safetensors or .pth.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the graph's input, a multiple of 32.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the graph's input, multiples of 32: a side, or width x height such as 512x256."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     defects: Annotated[Path | None, typer.Option(help="Pictures of defective parts, for testing.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks of those defects.")] = None,
@@ -74,7 +80,7 @@ def train(
         if steps is not None:
             plan = replace(plan, optimiser=replace(plan.optimiser, steps=steps))
         if size is not None:
-            plan = replace(plan, geometry=replace(plan.geometry, size_hw=(size, size)))
+            plan = replace(plan, geometry=replace(plan.geometry, size_hw=size_from_text(size)))
         if seed is not None:
             plan = replace(plan, seed=seed)
 
@@ -89,6 +95,9 @@ def train(
             return
         if world.size > 1:
             say(f"{world.size} processes train together")
+        advice = plan.geometry.aspect_advice(pictures.frame_size_hw) if pictures.frame_size_hw else None
+        if advice is not None:
+            ERR.print(f"note: {advice}", markup=False)
         checkpoint = train_shown(pictures, plan, folder, device, resume, compiled)
     if as_json:
         record = checkpoint.record
@@ -97,6 +106,21 @@ def train(
         )
         return
     OUT.print(f"checkpoint: {folder} (teacher: {checkpoint.record.teacher})")
+
+
+def size_from_text(text: str) -> tuple[int, int]:
+    """Read "384" or "512x256", width x height, as height and width.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    width, _, height = text.lower().partition("x")
+    height = height if "x" in text.lower() else width
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(
+            f"--size {text!r} is no size; expected a side such as 384, or width x height such as 512x256"
+        )
+    return int(height), int(width)
 
 
 def read_pictures(

@@ -1,6 +1,7 @@
 """The value ranges of a float32 graph's tensors, from real frames; INT8 scales come from them."""
 
 import contextlib
+import copy
 import io
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
 from dtgd_edge.errors import BackendError
-from dtgd_edge.export.onnx import INPUT
+from dtgd_edge.export.onnx import INPUT, node_scopes
 from dtgd_edge.export.target import CalibrationTarget
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.pictures import picture_paths
@@ -61,7 +62,7 @@ def tensor_ranges(
     options = {"symmetric": False, "percentile": target.percentile}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
-        onnx.save(model, path)
+        onnx.save(_without_tail(model), path)
         calibrator = create_calibrator(
             path,
             OPERATIONS,
@@ -88,6 +89,29 @@ def require_pictures(frames: NDArray[np.uint8], origin: str) -> None:
             f"the {len(frames)} calibration frames are empty or of one colour ({flat} of them, from "
             f"{origin}); expected pictures of real parts; give others with --calibration, or train again"
         )
+
+
+def _without_tail(model: ModelProto) -> ModelProto:
+    """Cut off what is never quantised. Squares are summed there, and where those of a defect are thousands of
+    times those of the first frames, sorting them into histograms takes minutes.
+    """
+    scopes = node_scopes(model)
+    tail = [node for node in model.graph.node if scopes[node.name].split(".")[0] == "tail"]
+    names = {node.name for node in tail}
+    if not tail:
+        return model
+    cut = copy.deepcopy(model)
+    del cut.graph.node[:], cut.graph.output[:]
+    cut.graph.node.extend(node for node in model.graph.node if node.name not in names)
+    made = {name for node in cut.graph.node for name in node.output}
+    ends = sorted({name for node in tail for name in node.input} & made)
+    for name in ends:  # the calibrator passes over what is an output itself
+        cut.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}_end"]))
+        cut.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{name}_end"))
+    read = {name for node in cut.graph.node for name in node.input}
+    for initializer in [i for i in cut.graph.initializer if i.name not in read]:
+        cut.graph.initializer.remove(initializer)  # ONNX Runtime would warn of each
+    return cut
 
 
 def _range(values: tuple[Any, Any]) -> tuple[float, float]:

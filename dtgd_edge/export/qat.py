@@ -121,7 +121,7 @@ def _remove_rounding(graph: ScoringGraph, hooks: list[torch.utils.hooks.Removabl
 
 def _distances(graph: ScoringGraph, pictures: Tensor) -> list[Tensor]:
     """1 - cosine of teacher and decoder, one [B, H_k, W_k] per level."""
-    teacher, decoded = graph.features(pictures)
+    teacher, decoded = graph.tile_features(pictures)
     return [1 - cosine(a, d) for a, d in zip(teacher, decoded, strict=True)]
 
 

@@ -12,7 +12,6 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from dtgd_edge.export.onnx import INPUT
 
 RAW = "frames_as_values"  # float32 [N, 3, H, W], 0 to 255, with the rim around it
-RIM_NODES = ("rim_above_and_below", "rim_at_the_sides", "channels_first", "values_of_bytes")
 _BYTES = "frames_as_bytes"
 
 
@@ -41,15 +40,21 @@ def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
         return raw
     for stem in stems:
         _fold(raw, stem, values, gain, offset)
-    shape = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]
+    source, cuts = _cut_bytes(raw, normalised)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
     unused = {i.name for i in graph.initializer} - {name for node in graph.node for name in node.input}
     for initializer in [i for i in graph.initializer if i.name in unused]:
         graph.initializer.remove(initializer)
     means = np.clip(np.rint(-offset / gain), 0, 255).astype(np.uint8)
-    front = _rim(raw, shape, rims.pop(), means)
+    front = [*cuts, *_rim(raw, source, shapes[normalised], rims.pop(), means)]
     for place, node in enumerate(front):
         graph.node.insert(place, node)
     return raw
+
+
+def front_nodes(model: ModelProto) -> set[str]:
+    """Names of the nodes that make RAW of the frames' bytes; none where the stems are not raw."""
+    return {node.name for node in _before(model, RAW)}
 
 
 def without_rounding(model: ModelProto) -> ModelProto:
@@ -86,20 +91,58 @@ def _fold(
             attribute.ints[:] = [0, 0, 0, 0]
 
 
-def _rim(model: ModelProto, shape: list[int], width: int, colour: np.ndarray) -> list[NodeProto]:
-    """Nodes that lay a rim of one colour around the frames and bring the channels to the front."""
-    count, height, across, _ = shape
+def _cut_bytes(model: ModelProto, normalised: str) -> tuple[str, list[NodeProto]]:
+    """Copies of the nodes between cast and transposition, which cut tiles, for the frames before the cast.
+
+    Returns:
+        The name of the bytes that the stems are to see, and the copies: none where the frame is not cut.
+    """
+    (turned,) = (n for n in _before(model, normalised) if n.op_type == "Transpose")
+    names, copies = {}, []
+    for node in _before(model, turned.input[0]):
+        if node.op_type == "Cast":
+            names[node.output[0]] = INPUT
+            continue
+        copies.append(copy.deepcopy(node))
+        copies[-1].name = f"{node.name}_bytes"
+        copies[-1].input[:] = [names.get(name, name) for name in node.input]
+        names |= {name: f"{name}_bytes" for name in node.output}
+        copies[-1].output[:] = [names[name] for name in node.output]
+    return names[turned.input[0]], copies
+
+
+def _before(model: ModelProto, name: str) -> list[NodeProto]:
+    """Nodes that a tensor is made by, the first first."""
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    found, wanted = {}, [name]
+    while wanted:
+        if (node := made_by.get(wanted.pop())) is not None:
+            found[node.name] = node
+            wanted += node.input
+    return [node for node in model.graph.node if node.name in found]
+
+
+def _rim(model: ModelProto, source: str, shape: list[int], width: int, colour: np.ndarray) -> list[NodeProto]:
+    """Nodes that lay a rim of one colour around bytes [N, H, W, 3] and bring the channels to the front.
+
+    Args:
+        model: receives the rims.
+        source: name of the bytes.
+        shape: what the stems took, [N, 3, H, W].
+        width: of the rim, pixels.
+        colour: uint8 [3].
+    """
+    count, _, height, across = shape
     for name, size in (
         ("rim_y", (count, width, across, 3)),
         ("rim_x", (count, height + 2 * width, width, 3)),
     ):
         model.graph.initializer.append(numpy_helper.from_array(np.broadcast_to(colour, size).copy(), name))
-    above, sides, first, cast = RIM_NODES
     return [
-        helper.make_node("Concat", ["rim_y", INPUT, "rim_y"], ["rimmed_y"], above, axis=1),
-        helper.make_node("Concat", ["rim_x", "rimmed_y", "rim_x"], ["rimmed"], sides, axis=2),
-        helper.make_node("Transpose", ["rimmed"], [_BYTES], first, perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", [_BYTES], [RAW], cast, to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["rim_y", source, "rim_y"], ["rimmed_y"], "rim_above_and_below", axis=1),
+        helper.make_node("Concat", ["rim_x", "rimmed_y", "rim_x"], ["rimmed"], "rim_at_the_sides", axis=2),
+        helper.make_node("Transpose", ["rimmed"], [_BYTES], "channels_first", perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", [_BYTES], [RAW], "values_of_bytes", to=TensorProto.FLOAT),
     ]
 
 

@@ -5,7 +5,8 @@
 
 Triton joins the requests of several cameras into one batch only if the graph's first dimension is free,
 and a bundle's is fixed. So the served ONNX is the bundle's graph with that dimension freed; frames scored
-as one batch must then give the golden scores. A plan was built with fixed shapes and is served as it is.
+as one batch must then give the golden scores. A plan was built with fixed shapes and is served as it is;
+so is a graph that cuts its frames into tiles.
 """
 
 import json
@@ -70,9 +71,12 @@ def write_repository(
             "expected float32, float16 or --target tensorrt for a server; export one of those"
         )
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{bundle.manifest.name}-{bundle.manifest.precision}")
-    model = batched_onnx(bundle)
-    require_golden_batch(bundle, model)
-    contents = {Served(name, "onnxruntime", max_batch): ("model.onnx", model.SerializeToString())}
+    if bundle.manifest.geometry.tile_grid is None:
+        model = batched_onnx(bundle)
+        require_golden_batch(bundle, model)
+        contents = {Served(name, "onnxruntime", max_batch): ("model.onnx", model.SerializeToString())}
+    else:  # its tiles are a batch already
+        contents = {Served(name, "onnxruntime", 0): ("model.onnx", bundle.graph)}
     if plan is not None:
         try:
             contents[Served(f"{name}-tensorrt", "tensorrt", 0)] = ("model.plan", plan.read_bytes())

@@ -1,4 +1,5 @@
-"""Training batches: augmented good pictures, their corrupted twins and masks.
+"""Training batches: augmented good pictures, their corrupted twins and masks; tiles of them, where the graph
+cuts its frames.
 
 Every sample's randomness comes from (seed, step, place in the batch) alone, so that a resumed run
 sees what an uninterrupted one would have seen.
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.foreground import Mask, Picture, foregrounds_of, ground_of
 from dtgd_edge.train.recipe import AugmentRecipe, Recipe
 from dtgd_edge.train.synth import corrupt
@@ -26,7 +28,7 @@ class Batch:
     """Arrays of one step.
 
     Attributes:
-        clean: uint8 [B, H, W, 3], RGB.
+        clean: uint8 [B, H, W, 3], RGB; frames, or tiles where the graph cuts its frames.
         corrupted: uint8 [B, H, W, 3]; equal to clean where the mask is empty.
         mask: float32 [B, 1, H, W], 1 where corrupted.
     """
@@ -40,7 +42,7 @@ class BatchMaker:
     """Makes batches from good frames.
 
     Args:
-        frames: uint8 [N, H, W, 3], RGB, as returned by Geometry.apply.
+        frames: uint8 [N, H, W, 3], RGB, as returned by Geometry.apply; never cut.
         recipe: the training run.
     """
 
@@ -54,6 +56,7 @@ class BatchMaker:
             for frame, mask in zip(frames, self._foregrounds, strict=True)
         ]
         self._recipe = recipe
+        self._grid = recipe.geometry.tile_grid
 
     def batch(self, step: int, places: range | None = None) -> Batch:
         """Make the batch of a step, or some places of it; the same step and place give the same sample."""
@@ -90,11 +93,17 @@ class BatchMaker:
         rng = np.random.default_rng([recipe.seed, step, place])
         foreground, ground = self._foregrounds[index], self._grounds[index]
         clean, foreground = augment(self._frames[index], foreground, recipe.augment, rng, ground)
+        if self._grid is not None:
+            area = _any_area(self._grid, None, rng)
+            clean = np.ascontiguousarray(clean[area])
+            foreground = None if foreground is None else foreground[area]
         if rng.random() < recipe.synth.clean_share:
             return clean, clean, np.zeros(clean.shape[:2], np.bool_)
         if rng.random() > recipe.synth.on_object:
             foreground = None
         donor = self._frames[rng.integers(len(self._frames))]
+        if self._grid is not None:
+            donor = donor[_any_area(self._grid, None, rng)]
         family = recipe.synth.families[rng.integers(len(recipe.synth.families))]
         return clean, *corrupt(clean, donor, foreground, family, rng)
 
@@ -170,16 +179,28 @@ def augment(
 def _corrupted(
     frames: Picture, recipe: Recipe, families: tuple[str, ...], count: int, stream: int
 ) -> tuple[Picture, NDArray[np.bool_]]:
-    pictures, masks, foregrounds = [], [], foregrounds_of(frames)
+    pictures, masks, foregrounds, grid = [], [], foregrounds_of(frames), recipe.geometry.tile_grid
     for i in range(count):
         rng = np.random.default_rng([recipe.seed, stream, i])
         index, donor = i % len(frames), frames[rng.integers(len(frames))]
-        family = families[i % len(families)]
-        picture, mask = corrupt(frames[index], donor, foregrounds[index], family, rng)
+        frame, foreground, family = frames[index], foregrounds[index], families[i % len(families)]
+        if grid is None:
+            picture, mask = corrupt(frame, donor, foreground, family, rng)
+        else:  # as large as a tile's defects: it is for them that the frame is cut
+            area, source = _any_area(grid, foreground, rng), _any_area(grid, None, rng)
+            object_there = None if foreground is None else foreground[area]
+            picture, mask = frame.copy(), np.zeros(frame.shape[:2], np.bool_)
+            picture[area], mask[area] = corrupt(frame[area], donor[source], object_there, family, rng)
         pictures.append(picture)
         masks.append(mask)
     empty = np.zeros((0, *frames.shape[1:3]), np.bool_)
     return (np.stack(pictures), np.stack(masks)) if pictures else (frames[:0], empty)
+
+
+def _any_area(grid: TileGrid, foreground: Mask | None, rng: np.random.Generator) -> tuple[slice, slice]:
+    """One of the tiles, with some of the object in it if there is one."""
+    areas = [a for a in grid.areas if foreground is None or foreground[a].any()] or grid.areas
+    return areas[rng.integers(len(areas))]
 
 
 def _reaches_border(mask: Mask) -> bool:

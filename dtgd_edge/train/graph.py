@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
 from dtgd_edge.train.networks import DTGD, cosine
 from dtgd_edge.train.recipe import Fusion, ScoringRecipe
+from dtgd_edge.train.stitching import Stitch, cut
 from dtgd_edge.verdict import Scores
 
 # Of a good part's distances on one level: what is subtracted, and what becomes 1 on the map.
@@ -41,9 +43,14 @@ class Tail(nn.Module):
     kernel: Tensor
     edge: Tensor
 
-    def __init__(self, size_hw: tuple[int, int], levels: int, recipe: ScoringRecipe) -> None:
+    def __init__(
+        self, size_hw: tuple[int, int], levels: int, recipe: ScoringRecipe, grid: TileGrid | None = None
+    ) -> None:
         super().__init__()
         self.size_hw = size_hw
+        self.stitches = nn.ModuleList()
+        if grid is not None:
+            self.stitches.extend(Stitch(grid, MAP_STRIDE << k) for k in range(levels))
         self.grid_hw = (size_hw[0] // MAP_STRIDE, size_hw[1] // MAP_STRIDE)
         self.fusion = recipe.fusion
         self.top = recipe.top
@@ -56,12 +63,14 @@ class Tail(nn.Module):
         self.register_buffer("edge", 1 / F.conv2d(ones, kernel, padding=kernel.shape[-1] // 2))
 
     def forward(self, teacher: list[Tensor], decoded: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features [N, C_k, H_k, W_k] of both to score [N] and map [N, H, W]."""
+        """Features [N, C_k, H_k, W_k] of both to score [N] and map [N, H, W]; tiles are ordered by `cut`."""
         levels = []
         for k, (a, d) in enumerate(zip(teacher, decoded, strict=True)):
             # 1 - cosine first, then the constants: folding them into one would lose digits near 0.
             distance = 1 - cosine(a, d).unsqueeze(1)  # [N, 1, H_k, W_k]
             level = (distance - self.centre[k]) / self.scale[k]
+            if self.stitches:
+                level = self.stitches[k](level)
             if level.shape[2:] != self.grid_hw:
                 level = F.interpolate(level, size=self.grid_hw, mode="bilinear", align_corners=False)
             levels.append(level)
@@ -83,15 +92,19 @@ class ScoringGraph(nn.Module):
         network: DTGD in eval mode; it is copied and its batch norms are folded.
         size_hw: height and width of the frames.
         recipe: blur and pooling.
+        grid: the tiles that the network sees as one batch; None: the frame is not cut.
     """
 
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, network: DTGD, size_hw: tuple[int, int], recipe: ScoringRecipe) -> None:
+    def __init__(
+        self, network: DTGD, size_hw: tuple[int, int], recipe: ScoringRecipe, grid: TileGrid | None = None
+    ) -> None:
         super().__init__()
         self.network = fold_batch_norms(copy.deepcopy(network).eval())
-        self.tail = Tail(size_hw, 3, recipe)
+        self.tail = Tail(size_hw, 3, recipe, grid)
+        self.grid = grid
         self.register_buffer("gain", (1 / (255 * IMAGENET_STD)).view(1, 3, 1, 1))
         self.register_buffer("offset", (-IMAGENET_MEAN / IMAGENET_STD).view(1, 3, 1, 1))
         self.dtype = torch.float32
@@ -103,9 +116,14 @@ class ScoringGraph(nn.Module):
         return self
 
     def features(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The teacher's and the decoder's features of uint8 frames."""
-        # Cast before permuting: TensorRT refuses to transpose uint8.
-        x = frames.float().permute(0, 3, 1, 2) * self.gain + self.offset
+        """The teacher's and the decoder's features of uint8 frames; of tiles, as `cut` orders them."""
+        # Cast before cutting and permuting: TensorRT does neither with uint8.
+        values = frames.float()
+        return self.tile_features(values if self.grid is None else cut(values, self.grid))
+
+    def tile_features(self, tiles: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The same of what the network sees as one picture, [N, h, w, 3], 0 to 255."""
+        x = tiles.float().permute(0, 3, 1, 2) * self.gain + self.offset
         teacher, student = self.network(x.to(self.dtype))
         return teacher, student.decoded
 
@@ -136,7 +154,8 @@ def distil(checkpoint: Checkpoint, frames: JudgingFrames | None = None) -> Scori
         DataError: the checkpoint's weights or frames are not usable.
     """
     recipe = checkpoint.record.recipe
-    graph = ScoringGraph(checkpoint.network(), recipe.geometry.size_hw, recipe.scoring).eval()
+    size_hw, grid = recipe.geometry.size_hw, recipe.geometry.tile_grid
+    graph = ScoringGraph(checkpoint.network(), size_hw, recipe.scoring, grid).eval()
     calibrate_levels(graph, (frames or checkpoint.frames()).normals)
     return graph
 

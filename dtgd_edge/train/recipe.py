@@ -143,7 +143,7 @@ class OptimiserRecipe:
 
     Attributes:
         steps: number of optimiser steps.
-        batch: pictures a step.
+        batch: pictures a step; tiles, where the geometry has some.
         learning_rate: the highest.
         warm_up: share of the steps with a rising learning rate.
         clip: largest gradient norm.

@@ -103,6 +103,17 @@ def test_unknown_recipe_key_names_the_nearest(cli: Cli, tmp_path: Path) -> None:
     refused(cli("train", tmp_path, "--recipe", recipe), "my.toml", "[optimiser]", "'learning_rate'")
 
 
+@pytest.mark.parametrize("size", ["big", "64x", "x64", "64x-32", "6.4", "64x64x3"])
+def test_what_is_no_size(cli: Cli, tmp_path: Path, size: str) -> None:
+    refused(cli("train", tmp_path, "--size", size), f"'{size}' is no size", "512x256")
+
+
+def test_tiles_without_room(cli: Cli, tmp_path: Path) -> None:
+    recipe = tmp_path / "my.toml"
+    recipe.write_text("[geometry]\nsize_hw = [96, 64]\ntiles = [2, 3]\n")
+    refused(cli("train", tmp_path, "--recipe", recipe), "my.toml", "64x96 has no room for 2 rows")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -46,6 +46,27 @@ def test_sample_train_export_eval_verify_info_bench_run(
     assert json.loads(ran.out)["frames"] == 24
 
 
+def test_a_graph_that_is_not_square_and_cut_into_tiles(
+    cli: Cli, pretend_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dtgd_edge.train.loop.MOST_DEFECTS", 8)
+    Path("tiled.toml").write_text(
+        '[geometry]\ntiles = [1, 3]\noverlap = 0.0\n[teacher]\nbackbone = "resnet18_quarter"\n'
+        'weights = "random"\n[optimiser]\nsteps = 2\nbatch = 2\n'
+    )
+    trained = cli("train", pretend_data, "--recipe", "tiled.toml", "--size", "96x32", "--out", "run")
+    assert trained.code == 0, trained.err
+    assert "pictures of 64x64 px will be squeezed into 96x32; a size of 64x64 keeps" in trained.err
+    assert cli("export", "run", "--precision", "fp32", "--out", "x.dtgd").code == 0
+    assert "stretch to 96x32, in 1 x 3 tiles of 32x32" in cli("info", "x.dtgd").out
+    measured = cli("eval", "x.dtgd", pretend_data)
+    assert measured.code == 0 and "96x32" in measured.out
+    pictures = pretend_data / "test" / "good"
+    ran = cli("run", "--bundle", "x.dtgd", "--source", pictures, "--overlays", "o", "--json")
+    assert json.loads(ran.out)["frames"] > 0, ran.err
+
+
 def test_doctor_says_what_works(cli: Cli) -> None:
     ended = cli("doctor", "--json")
     assert ended.code == 0

@@ -145,6 +145,58 @@ def test_no_augmentation_changes_nothing(frames: Picture) -> None:
     assert foreground is None
 
 
+TILED = replace(RECIPE, geometry=Geometry((96, 128), tiles=(2, 3)))  # 64 px each
+
+
+@pytest.fixture(scope="module")
+def large() -> Picture:
+    return np.stack([texture(np.random.default_rng(seed), (96, 128)) for seed in range(3)])
+
+
+def test_tiles_are_batched_where_the_graph_cuts_its_frames(large: Picture) -> None:
+    maker = BatchMaker(large, TILED)
+    cuts = {frame[rows, columns].tobytes() for frame in large for rows, columns in _areas()}
+    seen = set()
+    for step in range(50):
+        batch = maker.batch(step)
+        assert batch.clean.shape == (4, 64, 64, 3) and batch.mask.shape == (4, 1, 64, 64)
+        seen |= {tile.tobytes() for tile in batch.clean}
+    assert seen <= cuts and len(seen) == 18  # every tile of every picture, and nothing else
+    np.testing.assert_array_equal(BatchMaker(large, TILED).batch(49).corrupted, batch.corrupted)
+
+
+def test_turned_tiles_take_in_the_frames_own_pixels() -> None:
+    """The dark tile in the middle has light neighbours; mirrored, its corners would stay dark."""
+    frame = np.full((192, 192, 3), 90, np.uint8)
+    frame[64:128, 64:128] = 30
+    recipe = replace(
+        TILED,
+        geometry=Geometry((192, 192), tiles=(3, 3), overlap=0.0),
+        augment=AugmentRecipe(rotate_degrees=180, shift=0, light=0),
+        synth=SynthRecipe(clean_share=1.0),
+    )
+    maker = BatchMaker(frame[None], recipe)
+    tiles = np.concatenate([maker.batch(step).clean[..., 0] for step in range(30)])
+    middle = tiles[tiles[:, 32, 32] == 30]
+    assert len(middle) > 5
+    assert (middle[:, [0, 0, -1, -1], [0, -1, 0, -1]] > 60).mean() > 0.9
+
+
+def test_judging_frames_are_whole_and_their_defects_within_a_tile(large: Picture) -> None:
+    pictures, masks = judging_defects(large, TILED, 8)
+    assert pictures.shape == (8, 96, 128, 3) and masks.shape == (8, 96, 128)
+    assert masks.any(axis=(1, 2)).sum() >= 6
+    for picture, mask, source in zip(pictures, masks, large[np.arange(8) % 3], strict=True):
+        changed = (picture != source).any(axis=2) | mask
+        assert any(changed.sum() == changed[area].sum() for area in _areas())
+
+
+def _areas() -> tuple[tuple[slice, slice], ...]:
+    grid = TILED.geometry.tile_grid
+    assert grid is not None
+    return grid.areas
+
+
 def test_the_foreground_moves_with_the_picture() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[10:30, 20:50] = 255
