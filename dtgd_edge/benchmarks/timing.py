@@ -1,5 +1,6 @@
 """Time a bundle the way the line uses it: frame by frame through the Inspector, stage by stage."""
 
+import contextlib
 import itertools
 import time
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.session import open_session
 from dtgd_edge.runtime.source import Frame
 
-TOTAL = "total"
+SCORE, TOTAL = "score", "total"
+SETTLE_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Measurement:
         frame_hw: size of the frames that were judged.
         warm_up: frames judged before the clock counted.
         stages_ms: milliseconds per stage; "total" is from arrival to verdict, without capture.
+        speed: median over the frames of the first subject's time to score over this one's.
         machine: where.
     """
 
@@ -43,6 +46,7 @@ class Measurement:
     frame_hw: tuple[int, int]
     warm_up: int
     stages_ms: dict[str, Percentiles]
+    speed: float
     machine: Machine
 
     def record(self) -> dict[str, Any]:
@@ -51,44 +55,40 @@ class Measurement:
 
 
 def measure(
-    bundle: Bundle,
+    subjects: Sequence[tuple[Bundle, str]],
     pictures: Sequence[NDArray[np.uint8]],
     *,
-    backends: Sequence[str] = ("auto", "null"),
     frames: int = 200,
     warm_up: int = 20,
     threads: int | None = None,
 ) -> list[Measurement]:
-    """Judge the same frames with each backend in turn, interleaved so that foreign load hits all alike.
+    """Judge the same frames with each subject in turn, interleaved so that foreign load hits all alike.
 
     Args:
-        bundle: to open.
+        subjects: bundles, each with a backend as open_session takes it.
         pictures: uint8 BGR [H, W, 3], all of one size; used round and round.
-        backends: as open_session takes them.
-        frames: counted frames per backend.
-        warm_up: frames per backend before that.
+        frames: counted frames per subject.
+        warm_up: frames per subject before that.
         threads: as open_session takes them.
 
     Raises:
         BackendError: a session cannot be opened or fails.
     """
-    # Frames of any size may be timed, whatever the bundle was trained on.
-    inspectors = [
-        Inspector(open_session(bundle, backend, threads), bundle.manifest, HealthGate(None, is_live=False))
-        for backend in backends
-    ]
-    samples: list[dict[str, list[float]]] = [{} for _ in inspectors]
-    try:
+    with contextlib.ExitStack() as stack:
+        inspectors = []
+        for bundle, backend in subjects:
+            # Frames of any size may be timed, whatever the bundle was trained on.
+            gate = HealthGate(None, is_live=False)
+            inspectors.append(Inspector(open_session(bundle, backend, threads), bundle.manifest, gate))
+            stack.callback(inspectors[-1].close)
+        samples: list[dict[str, list[float]]] = [{} for _ in inspectors]
         for index, picture in enumerate(itertools.islice(itertools.cycle(pictures), frames + warm_up)):
             for inspector, times in zip(inspectors, samples, strict=True):
-                arrived = time.monotonic_ns()
-                verdict = inspector.inspect(Frame(picture, index, arrived))
-                assert verdict.score is not None, verdict.reason
-                total_ms = (time.monotonic_ns() - arrived) / 1e6
-                if index >= warm_up:
-                    for stage, ms in {**verdict.stages_ms, TOTAL: total_ms}.items():
-                        if stage not in ("capture", "wait"):
-                            times.setdefault(stage, []).append(ms)
+                for stage, ms in _timed(inspector, picture, index).items():
+                    if index >= warm_up:
+                        times.setdefault(stage, []).append(ms)
+                # A pool's threads go on spinning for a while, which would slow the next subject down.
+                time.sleep(SETTLE_S)
         machine = this_machine()
         return [
             Measurement(
@@ -99,10 +99,18 @@ def measure(
                 frame_hw=(pictures[0].shape[0], pictures[0].shape[1]),
                 warm_up=warm_up,
                 stages_ms={stage: Percentiles.of(ms) for stage, ms in times.items()},
+                speed=float(np.median(np.divide(samples[0][SCORE], times[SCORE]))),
                 machine=machine,
             )
-            for inspector, times in zip(inspectors, samples, strict=True)
+            for (bundle, _), inspector, times in zip(subjects, inspectors, samples, strict=True)
         ]
-    finally:
-        for inspector in inspectors:
-            inspector.close()
+
+
+def _timed(inspector: Inspector, picture: NDArray[np.uint8], index: int) -> dict[str, float]:
+    """Milliseconds per stage of one frame, and their total."""
+    arrived = time.monotonic_ns()
+    verdict = inspector.inspect(Frame(picture, index, arrived))
+    total_ms = (time.monotonic_ns() - arrived) / 1e6
+    assert verdict.score is not None, verdict.reason
+    stages = {stage: ms for stage, ms in verdict.stages_ms.items() if stage not in ("capture", "wait")}
+    return {**stages, TOTAL: total_ms}

@@ -18,12 +18,15 @@ def bench(
     frame: Annotated[
         str | None, typer.Option(help="Size of the camera frames, WIDTHxHEIGHT; default: as trained.")
     ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Another bundle, on the same frames in turn; repeatable.")
+    ] = None,
     backend: Backend = "auto",
     threads: Threads = None,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
-    """Time a bundle frame by frame, beside the null session, which computes nothing."""
+    """Time a bundle frame by frame, beside the null session, which computes nothing, and other bundles."""
     from dtgd_edge.benchmarks.pictures import bench_pictures, frame_size
     from dtgd_edge.benchmarks.timing import measure
 
@@ -36,16 +39,17 @@ def bench(
         frame_hw = frame_size(frame)
     say(f"timing {frames} frames of {frame_hw[1]}x{frame_hw[0]} px after {warm_up} to warm up")
     pictures = bench_pictures(opened, frame_hw)
+    others = [Bundle.open(path) for path in against or []]
     measurements = measure(
-        opened,
+        [(opened, backend), *((other, backend) for other in others), (opened, "null")],
         pictures,
-        backends=(backend, "null"),
         frames=frames,
         warm_up=warm_up,
         threads=threads,
     )
     if as_json:
-        print_json({"bundle": str(bundle), "measurements": [mapping_from_record(m) for m in measurements]})
+        paths = [str(path) for path in (bundle, *(against or []))]
+        print_json({"bundles": paths, "measurements": [mapping_from_record(m) for m in measurements]})
         return
     for measurement in measurements:
         rows = [
@@ -54,5 +58,7 @@ def bench(
         ]
         title = f"{measurement.precision} on {measurement.device}, milliseconds"
         table(title, ["stage", "count", "p50", "p95", "p99", "max"], rows)
+    for path, measurement in zip(against or [], measurements[1:], strict=False):
+        OUT.print(f"{path} scores {measurement.speed:.2f} times as fast as {bundle}", markup=False)
     machine = measurements[0].machine
     OUT.print(f"{machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}", markup=False)
