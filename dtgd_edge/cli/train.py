@@ -158,13 +158,17 @@ def train_shown(
 
 
 class Advance:
-    """Moves a progress bar: `advance(done, total, note)`."""
+    """Moves a progress bar: `advance(done, total, note)`; another total begins anew."""
 
     def __init__(self, bar: Progress, title: str) -> None:
         self._bar = bar
         self._task = bar.add_task(title, total=None, note="")
+        self._total = 0
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
+        if total != self._total:
+            self._total = total
+            self._bar.reset(self._task, total=total)
         self._bar.update(self._task, completed=done, total=total, note=note)
 
 
@@ -174,13 +178,16 @@ class AdvancePlainly:
     def __init__(self, title: str) -> None:
         self._title = title
         self._began = self._printed = time.monotonic()
+        self._total = self._before = 0
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
+        if total != self._total:
+            self._total, self._before, self._began = total, done - 1, self._printed
         if now - self._printed < PLAIN_INTERVAL_S:
             return
         self._printed = now
-        left_s = (now - self._began) / done * (total - done)
+        left_s = (now - self._began) / (done - self._before) * (total - done)
         say(f"{self._title} {done}/{total} {note} about {left_s:.0f} s left")
 
 
