@@ -1,10 +1,9 @@
 """Timing: what is counted, and subjects side by side."""
 
-from pathlib import Path
-
 from dtgd_edge.benchmarks.pictures import bench_pictures
 from dtgd_edge.benchmarks.timing import measure
-from dtgd_edge.bundle import Bundle
+from dtgd_edge.export.pipeline import Exported
+from dtgd_edge.manifest import Precision
 
 
 def test_subjects_are_timed_in_turn_on_the_same_frames(tiny_bundles: dict[Precision, Exported]) -> None:
