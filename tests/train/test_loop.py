@@ -307,6 +307,15 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_usable_checkpoint(
     assert _same(train(data, recipe, tmp_path, device="cpu", resume=True), uninterrupted)
 
 
+@pytest.fixture
+def foreground_process() -> Iterator[None]:
+    """Python's own Ctrl-C handler, which a job in a shell's background does not get."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground_process")
 def test_a_second_ctrl_c_is_not_held_back(data: DataSet, recipe: Recipe, tmp_path: Path) -> None:
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)
