@@ -11,7 +11,9 @@ import pytest
 
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
 from dtgd_edge.runtime import cuda
-from dtgd_edge.runtime.cuda import driver_fault, gpu_here, open_cuda
+from dtgd_edge.runtime.cuda import gpu_here, open_cuda
+from dtgd_edge.runtime.cuda_driver import Gpu, driver_fault
+from tests.runtime.fakes import ORIN
 
 NO_GPU = pytest.mark.skipif(not driver_fault(), reason="a GPU answers here")
 
@@ -28,34 +30,11 @@ def test_unknown_binding() -> None:
         open_cuda("cupy")
 
 
-class Library:
-    """Stands in for libcuda."""
-
-    def __init__(self, init: int = 0, count: int = 1) -> None:
-        self.init, self.count = init, count
-
-    def cuInit(self, flags: int) -> int:
-        return self.init
-
-    def cuDeviceGetCount(self, pointer: Any) -> int:
-        pointer._obj.value = self.count
-        return 0
-
-
-@pytest.mark.parametrize(
-    ("library", "words"),
-    [(Library(init=100), "CUDA error 100"), (Library(count=0), "no GPU"), (object(), "not"), (Library(), "")],
-)
-def test_the_probe_never_crashes(monkeypatch: pytest.MonkeyPatch, library: object, words: str) -> None:
-    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: library)
-    assert words in driver_fault() and bool(driver_fault()) is bool(words)
-
-
 def test_without_a_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> Any:
+    def missing(gpu: Gpu) -> Any:
         raise ImportError("No module named 'cuda'")
 
-    monkeypatch.setattr(cuda, "driver_fault", lambda: "")
+    monkeypatch.setattr(cuda, "cuda_gpus", lambda: (ORIN,))
     monkeypatch.setattr(cuda, "_open_cuda_python", missing)
     monkeypatch.setattr(cuda, "_open_pycuda", missing)
     with pytest.raises(BackendUnavailable, match="pip install cuda-bindings"):
@@ -102,15 +81,6 @@ class FakeRuntime(ModuleType):
         if name == "cudaHostAlloc":
             self.kept.append(np.zeros(arguments[0], np.uint8))
             return (self.kept[-1].ctypes.data,)
-        if name == "cudaGetDeviceProperties":
-            properties = {
-                "name": b"Orin\0\0",
-                "major": 8,
-                "minor": 7,
-                "totalGlobalMem": 8 << 30,
-                "integrated": 1,
-            }
-            return (SimpleNamespace(**properties),)
         counted = {"cudaMemGetInfo": (3 << 30, 8 << 30), "cudaEventElapsedTime": (1.5,)}
         silent = ("Free", "Destroy", "Set", "Memcpy", "Synchronize", "Record", "Begin", "Launch", "GetLast")
         if name in counted:
@@ -126,7 +96,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     for name, module in (("cuda", package), ("cuda.bindings", bindings), ("cuda.bindings.runtime", fake)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "dtgd_edge.runtime.cudas.cuda_python", raising=False)
-    monkeypatch.setattr(cuda, "driver_fault", lambda: "")
+    monkeypatch.setattr(cuda, "cuda_gpus", lambda: (ORIN,))
     return fake
 
 
@@ -139,8 +109,7 @@ def _forget_the_fake() -> Any:
 def test_cuda_python_opens_uses_and_frees(runtime: FakeRuntime) -> None:
     device = open_cuda()
     assert device.binding == "cuda-python" and device.stream == 4096
-    assert (device.gpu.name, device.gpu.capability, device.gpu.is_integrated) == ("Orin", "8.7", True)
-    assert (device.gpu.total_mib, device.free_mib()) == (8192, 3072)
+    assert device.gpu == ORIN and device.free_mib() == 3072
     host = device.host_buffer(16, is_mapped=True)
     assert host.array.shape == (16,) and host.array.dtype == np.uint8 and host.device_address == 4096
     host.array[:] = 7
@@ -196,4 +165,4 @@ def test_the_installed_cuda_python_has_the_names() -> None:
         assert hasattr(module.runtime, name), name
     if driver_fault():
         with pytest.raises(BackendError, match=r"cudaErrorInsufficientDriver|cudaErrorNoDevice"):
-            module.CudaPython()
+            module.CudaPython(ORIN)
