@@ -103,7 +103,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
 @pytest.fixture(autouse=True)
 def _forget_the_fake() -> Any:
     yield
-    sys.modules.pop("dtgd_edge.runtime.cudas.cuda_python", None)
+    for name in ("cuda_python", "pycuda"):
+        sys.modules.pop(f"dtgd_edge.runtime.cudas.{name}", None)
 
 
 def test_cuda_python_opens_uses_and_frees(runtime: FakeRuntime) -> None:
@@ -151,6 +152,54 @@ def test_a_failed_capture_is_none_and_leaves_capture_mode(runtime: FakeRuntime, 
     runtime.faults[name] = Fault.cudaErrorStreamCaptureInvalidated
     assert device.capture(lambda: device.copy_in(4096, host)) is None
     assert "cudaStreamEndCapture" in runtime.called and "cudaGetLastError" in runtime.called
+
+
+def test_pycuda_is_opened_where_cuda_python_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    context = SimpleNamespace(
+        push=lambda: done.append("push"), pop=lambda: done.append("pop"), detach=lambda: done.append("detach")
+    )
+    driver = ModuleType("pycuda.driver")
+    driver.__dict__.update(
+        Error=RuntimeError,
+        init=lambda: done.append("init"),
+        Device=lambda number: SimpleNamespace(retain_primary_context=lambda: context),
+        Stream=lambda: SimpleNamespace(handle=4096),
+        mem_get_info=lambda: (3 << 30, 8 << 30),
+        mem_alloc=lambda size: _Allocation(done),
+    )
+    package = ModuleType("pycuda")
+    package.driver = driver  # type: ignore[attr-defined]
+    for name, module in (
+        ("cuda", None),
+        ("cuda.bindings", None),
+        ("pycuda", package),
+        ("pycuda.driver", driver),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("cuda_python", "pycuda"):
+        monkeypatch.delitem(sys.modules, f"dtgd_edge.runtime.cudas.{name}", raising=False)
+    monkeypatch.setattr(cuda, "cuda_gpus", lambda: (ORIN,))
+    device = open_cuda()
+    assert (device.binding, device.gpu, device.stream, device.free_mib()) == ("pycuda", ORIN, 4096, 3072)
+    assert device.device_buffer(16) == 8192
+    device.close()
+    device.close()
+    assert done == ["init", "push", "free", "pop", "detach"]
+
+
+class _Allocation:
+    """Device memory as pycuda gives it out."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    def __int__(self) -> int:
+        return 8192
+
+    def free(self) -> None:
+        self.done.append("free")
 
 
 def test_the_installed_cuda_python_has_the_names() -> None:
