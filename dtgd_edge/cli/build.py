@@ -62,7 +62,7 @@ def require_builder() -> None:
     Raises:
         BackendUnavailable: no TensorRT that can build, or no GPU for it.
     """
-    from dtgd_edge.runtime.cuda import driver_fault
+    from dtgd_edge.runtime.cuda_driver import driver_fault
     from dtgd_edge.runtime.trt.library import library_for_build
 
     library_for_build("auto", has_gpu=not driver_fault())

@@ -28,6 +28,9 @@ def run(
     bundle: Annotated[Path | None, typer.Option(help="The bundle; default: the newest.")] = None,
     backend: Backend = "auto",
     threads: Threads = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the TensorRT engine first if this GPU has none yet.")
+    ] = False,
     log: Annotated[Path | None, typer.Option(help="Append one JSON line per verdict to this file.")] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for overlay pictures of NG parts.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
@@ -46,6 +49,8 @@ def run(
         bundle = newest_bundle(workspace)
         say(f"bundle: {bundle} (the newest)")
     source = str(camera) if source is None else source
+    if build:
+        backend = built_shown(bundle, backend, threads)
     summary = run_shown(bundle, source, backend, log, overlays, frames, threads)
     if as_json:
         print_json(summary.record())
@@ -53,6 +58,18 @@ def run(
         print_summary(summary)
     if fail_on_ng and summary.ng:
         sys.exit(1)
+
+
+def built_shown(bundle: Path, backend: str, threads: int | None = None) -> str:
+    """Build the engine that the run needs, with progress on stderr; the backend that will run.
+
+    Before the source is opened: a camera held open for minutes would begin with old pictures.
+    """
+    from dtgd_edge.bundle import Bundle
+    from dtgd_edge.runtime.session import open_session
+
+    with open_session(Bundle.open(bundle), backend, threads, build=True, say=say) as session:
+        return session.spec.backend
 
 
 def run_shown(

@@ -2,7 +2,7 @@
 
     session.py    a bundle's graph on a device; sessions/ has one file per backend
     trt/          TensorRT: library, builder, engine; plans.py is the cache of what it built
-    cuda.py       device, memory, stream; cudas/ has one file per Python binding
+    cuda.py       device, memory, stream; cudas/ has one file per Python binding; cuda_driver.py is the probe
     source.py     where frames come from; sources/ has one file per kind
     health.py     which frames cannot be judged
     inspector.py  from a frame to a verdict

@@ -3,8 +3,6 @@
 `cudas/` has one file per Python binding. Nothing here touches a device before `open_cuda`.
 """
 
-import ctypes
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,25 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.errors import BackendUnavailable, ConfigError
+from dtgd_edge.runtime.cuda_driver import Gpu, cuda_gpus, driver_fault
 
 BINDINGS = ("auto", "cuda-python", "pycuda")
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A CUDA device.
-
-    Attributes:
-        name: as the driver calls it.
-        capability: its compute capability, "8.7".
-        total_mib: its memory; on integrated devices, the machine's.
-        is_integrated: whether it shares the CPU's memory, as Jetsons do.
-    """
-
-    name: str
-    capability: str
-    total_mib: int
-    is_integrated: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,24 +95,6 @@ class Cuda(Protocol):
         ...
 
 
-def driver_fault() -> str:
-    """Why no NVIDIA GPU can be used here; "" if one answers. Never crashes, whatever is installed.
-
-    The driver itself is asked: TensorRT's lean runtime ends the process where there is none.
-    """
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(library)
-        count = ctypes.c_int(0)
-        if fault := driver.cuInit(0):
-            return f"{library} is here but does not start (CUDA error {fault})"
-        if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value == 0:
-            return f"{library} is here but finds no GPU"
-    except (OSError, AttributeError):
-        return f"{library} is not on this machine"
-    return ""
-
-
 def open_cuda(binding: str = "auto") -> Cuda:
     """Open the first device with the first binding that is installed.
 
@@ -144,16 +108,19 @@ def open_cuda(binding: str = "auto") -> Cuda:
     """
     if binding not in BINDINGS:
         raise ConfigError(f"CUDA binding {binding!r} is not known; expected one of {', '.join(BINDINGS)}")
-    if fault := driver_fault():
+    try:
+        gpu = cuda_gpus()[0]
+    except BackendUnavailable as exc:
+        fault = str(exc).partition(";")[0]
         raise BackendUnavailable(
             f"no NVIDIA GPU answers on this machine ({fault}); expected one to run a TensorRT engine on; "
             "install NVIDIA's driver (on Jetson, flash JetPack), or run with --backend ort"
-        )
+        ) from None
     faults = []
     for name, opener in (("cuda-python", _open_cuda_python), ("pycuda", _open_pycuda)):
         if binding in ("auto", name):
             try:
-                return opener()
+                return opener(gpu)
             except ImportError as exc:
                 faults.append(f"{name}: {exc}")
     raise BackendUnavailable(
@@ -177,13 +144,13 @@ def gpu_here() -> tuple[Gpu | None, int | None]:
         cuda.close()
 
 
-def _open_cuda_python() -> Cuda:
+def _open_cuda_python(gpu: Gpu) -> Cuda:
     from dtgd_edge.runtime.cudas.cuda_python import CudaPython
 
-    return CudaPython()
+    return CudaPython(gpu)
 
 
-def _open_pycuda() -> Cuda:
+def _open_pycuda(gpu: Gpu) -> Cuda:
     from dtgd_edge.runtime.cudas.pycuda import PyCuda
 
-    return PyCuda()
+    return PyCuda(gpu)

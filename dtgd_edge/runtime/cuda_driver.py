@@ -21,21 +21,21 @@ class Gpu:
 
     Attributes:
         name: as the driver calls it.
-        compute_capability: major, minor.
+        capability: its compute capability, "8.7".
         memory_mib: of the device; shared with the CPU if `is_integrated`.
         is_integrated: whether CPU and GPU share their memory, as on Jetson.
         driver: CUDA version that the driver serves, as "12.6".
     """
 
     name: str
-    compute_capability: tuple[int, int]
+    capability: str
     memory_mib: int
     is_integrated: bool
     driver: str
 
 
 def cuda_gpus() -> tuple[Gpu, ...]:
-    """Ask the driver for its devices.
+    """Ask the driver for its devices, as CUDA numbers them; CUDA_VISIBLE_DEVICES chooses among them.
 
     Raises:
         BackendUnavailable: no driver, or one without a usable device; the text says which.
@@ -48,16 +48,29 @@ def cuda_gpus() -> tuple[Gpu, ...]:
             f"{library} is not on this machine; expected an NVIDIA driver; {_FIX}"
         ) from None
     count, version = ctypes.c_int(0), ctypes.c_int(0)
-    status = driver.cuInit(0)
-    if status == 0:
-        status = driver.cuDeviceGetCount(ctypes.byref(count))
-    if status != 0 or count.value == 0:
+    try:
+        if status := driver.cuInit(0):
+            raise BackendUnavailable(
+                f"{library} is here but does not start (CUDA error {status}); expected one GPU; {_FIX}"
+            )
+        if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value == 0:
+            raise BackendUnavailable(f"{library} is here but finds no GPU; expected one GPU; {_FIX}")
+        driver.cuDriverGetVersion(ctypes.byref(version))
+        served = f"{version.value // 1000}.{version.value % 1000 // 10}"
+        return tuple(_gpu(driver, index, served) for index in range(count.value))
+    except AttributeError as exc:  # a stub of the library, as containers have it
         raise BackendUnavailable(
-            f"{library} answers with error {status} and {count.value} GPUs; expected one GPU; {_FIX}"
-        )
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    served = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return tuple(_gpu(driver, index, served) for index in range(count.value))
+            f"{library} is here but is no driver ({exc}); expected an NVIDIA driver; {_FIX}"
+        ) from None
+
+
+def driver_fault() -> str:
+    """Why no NVIDIA GPU can be used here, in words without advice; "" if one answers."""
+    try:
+        cuda_gpus()
+    except BackendUnavailable as exc:
+        return str(exc).partition(";")[0]
+    return ""
 
 
 def load_driver(library: str) -> Any:
@@ -81,7 +94,7 @@ def _gpu(driver: Any, index: int, served: str) -> Gpu:
         values[attribute] = value.value
     return Gpu(
         name=name.value.decode(errors="replace"),
-        compute_capability=(values[_MAJOR], values[_MINOR]),
+        capability=f"{values[_MAJOR]}.{values[_MINOR]}",
         memory_mib=memory.value >> 20,
         is_integrated=bool(values[_INTEGRATED]),
         driver=served,

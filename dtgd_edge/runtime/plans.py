@@ -103,6 +103,10 @@ class PlanCache:
             if record is not None:
                 yield record
 
+    def sizes_bytes(self) -> list[int]:
+        """Size of every engine in the folder, whether or not it fits anything here."""
+        return [path.stat().st_size for path in self.folder.glob("*.engine")]
+
     def why_missing(self, key: PlanKey) -> str:
         """Say in words what is there in place of a key's plan."""
         for record in self.records():

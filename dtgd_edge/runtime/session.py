@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -73,15 +74,18 @@ class SessionType:
 
     Attributes:
         module: in dtgd_edge.runtime.sessions; imported when the session is opened.
-        name: of the class; it takes the bundle and, if `has_threads`, the number of threads.
+        name: of the class; it takes the bundle, `threads` if it `has_threads`, `build` and `say` if it
+            `has_plans`.
         title: for people.
         has_threads: whether it computes in CPU threads.
+        has_plans: whether it runs engines that are built once and kept.
     """
 
     module: str
     name: str
     title: str
     has_threads: bool = True
+    has_plans: bool = False
 
 
 SESSIONS: dict[str, SessionType] = {
@@ -89,13 +93,20 @@ SESSIONS: dict[str, SessionType] = {
     "ort-cuda": SessionType("ort", "OrtCudaSession", "ONNX Runtime CUDA"),
     "ort-tensorrt": SessionType("ort", "OrtTensorrtSession", "ONNX Runtime TensorRT"),
     "openvino": SessionType("openvino", "OpenVinoSession", "OpenVINO CPU"),
-    "tensorrt": SessionType("trt", "TrtSession", "TensorRT", has_threads=False),
+    "tensorrt": SessionType("trt", "TrtSession", "TensorRT", has_threads=False, has_plans=True),
     "null": SessionType("null", "NullSession", "nothing", has_threads=False),
 }
 BACKENDS = ("auto", *SESSIONS)
 
 
-def open_session(bundle: Bundle, backend: str = "auto", threads: int | None = None) -> Session:
+def open_session(
+    bundle: Bundle,
+    backend: str = "auto",
+    threads: int | None = None,
+    *,
+    build: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Session:
     """Open a bundle's graph.
 
     Args:
@@ -104,25 +115,41 @@ def open_session(bundle: Bundle, backend: str = "auto", threads: int | None = No
             is TensorRT where a CUDA device and TensorRT answer, else ONNX Runtime on the CPU.
         threads: CPU threads that share one graph; None: the cores this process may use. TensorRT and
             null have none.
+        build: whether to build an engine that is not kept for this machine yet (minutes); with "auto",
+            where that is TensorRT.
+        say: is told the progress of a build.
 
     Raises:
-        ConfigError: an unknown backend, or no thread at all.
+        ConfigError: an unknown backend, one that has no engine to build, or no thread at all.
+        PlanMismatch: no engine is kept for this machine, and none may be built.
         BackendUnavailable: its library or its device is not here. Never replaced by another one.
         BackendError: the library refuses the graph.
     """
     if backend == "auto":
         from dtgd_edge.runtime.choice import choose_backend
 
-        backend = choose_backend(bundle.manifest).backend
+        choice = choose_backend(bundle.manifest)
+        backend = choice.backend
+        if build and not SESSIONS[backend].has_plans:
+            say(f"no engine to build for {SESSIONS[backend].title}, which runs because {choice.reason}")
+            build = False
     if backend not in SESSIONS:
         known = ", ".join(BACKENDS)
         raise ConfigError(f"backend {backend!r} is not known; expected one of {known}; choose one")
     if threads is not None and threads < 1:
         raise ConfigError(f"{threads} threads were asked for; expected 1 or more; correct the number")
     kind = SESSIONS[backend]
-    session: Session = (
-        session_class(kind)(bundle, threads) if kind.has_threads else session_class(kind)(bundle)
-    )
+    if build and not kind.has_plans:
+        raise ConfigError(
+            f"backend {backend!r} has no engine to build; expected auto or tensorrt; "
+            "leave --build out, or choose another backend"
+        )
+    options: dict[str, Any] = {}
+    if kind.has_threads:
+        options.update(threads=threads)
+    if kind.has_plans:
+        options.update(build=build, say=say)
+    session: Session = session_class(kind)(bundle, **options)
     return session
 
 

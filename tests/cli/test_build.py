@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dtgd_edge.runtime.cuda import driver_fault
+from dtgd_edge.runtime.cuda_driver import driver_fault
 from tests.cli.conftest import Cli
 from tests.runtime.fakes import has_rtx
 

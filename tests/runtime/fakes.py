@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from dtgd_edge.errors import BackendError, BackendUnavailable
-from dtgd_edge.runtime.cuda import Cuda, Gpu, HostBuffer
+from dtgd_edge.runtime.cuda import Cuda, HostBuffer
+from dtgd_edge.runtime.cuda_driver import Gpu
 from dtgd_edge.runtime.trt.library import Library, library_for_build
 
-ORIN = Gpu("Orin", "8.7", 7600, True)
-DESKTOP = Gpu("RTX 4090", "8.9", 24000, False)
+ORIN = Gpu("Orin", "8.7", 7620, True, "12.6")
+DESKTOP = Gpu("RTX 4090", "8.9", 24000, False, "13.0")
 
 
 class FakeCuda(Cuda):

@@ -11,7 +11,9 @@ import pytest
 
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
 from dtgd_edge.runtime import cuda
-from dtgd_edge.runtime.cuda import driver_fault, gpu_here, open_cuda
+from dtgd_edge.runtime.cuda import gpu_here, open_cuda
+from dtgd_edge.runtime.cuda_driver import Gpu, driver_fault
+from tests.runtime.fakes import ORIN
 
 NO_GPU = pytest.mark.skipif(not driver_fault(), reason="a GPU answers here")
 
@@ -28,34 +30,11 @@ def test_unknown_binding() -> None:
         open_cuda("cupy")
 
 
-class Library:
-    """Stands in for libcuda."""
-
-    def __init__(self, init: int = 0, count: int = 1) -> None:
-        self.init, self.count = init, count
-
-    def cuInit(self, flags: int) -> int:
-        return self.init
-
-    def cuDeviceGetCount(self, pointer: Any) -> int:
-        pointer._obj.value = self.count
-        return 0
-
-
-@pytest.mark.parametrize(
-    ("library", "words"),
-    [(Library(init=100), "CUDA error 100"), (Library(count=0), "no GPU"), (object(), "not"), (Library(), "")],
-)
-def test_the_probe_never_crashes(monkeypatch: pytest.MonkeyPatch, library: object, words: str) -> None:
-    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: library)
-    assert words in driver_fault() and bool(driver_fault()) is bool(words)
-
-
 def test_without_a_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> Any:
+    def missing(gpu: Gpu) -> Any:
         raise ImportError("No module named 'cuda'")
 
-    monkeypatch.setattr(cuda, "driver_fault", lambda: "")
+    monkeypatch.setattr(cuda, "cuda_gpus", lambda: (ORIN,))
     monkeypatch.setattr(cuda, "_open_cuda_python", missing)
     monkeypatch.setattr(cuda, "_open_pycuda", missing)
     with pytest.raises(BackendUnavailable, match="pip install cuda-bindings"):
@@ -102,15 +81,6 @@ class FakeRuntime(ModuleType):
         if name == "cudaHostAlloc":
             self.kept.append(np.zeros(arguments[0], np.uint8))
             return (self.kept[-1].ctypes.data,)
-        if name == "cudaGetDeviceProperties":
-            properties = {
-                "name": b"Orin\0\0",
-                "major": 8,
-                "minor": 7,
-                "totalGlobalMem": 8 << 30,
-                "integrated": 1,
-            }
-            return (SimpleNamespace(**properties),)
         counted = {"cudaMemGetInfo": (3 << 30, 8 << 30), "cudaEventElapsedTime": (1.5,)}
         silent = ("Free", "Destroy", "Set", "Memcpy", "Synchronize", "Record", "Begin", "Launch", "GetLast")
         if name in counted:
@@ -126,21 +96,21 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     for name, module in (("cuda", package), ("cuda.bindings", bindings), ("cuda.bindings.runtime", fake)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "dtgd_edge.runtime.cudas.cuda_python", raising=False)
-    monkeypatch.setattr(cuda, "driver_fault", lambda: "")
+    monkeypatch.setattr(cuda, "cuda_gpus", lambda: (ORIN,))
     return fake
 
 
 @pytest.fixture(autouse=True)
 def _forget_the_fake() -> Any:
     yield
-    sys.modules.pop("dtgd_edge.runtime.cudas.cuda_python", None)
+    for name in ("cuda_python", "pycuda"):
+        sys.modules.pop(f"dtgd_edge.runtime.cudas.{name}", None)
 
 
 def test_cuda_python_opens_uses_and_frees(runtime: FakeRuntime) -> None:
     device = open_cuda()
     assert device.binding == "cuda-python" and device.stream == 4096
-    assert (device.gpu.name, device.gpu.capability, device.gpu.is_integrated) == ("Orin", "8.7", True)
-    assert (device.gpu.total_mib, device.free_mib()) == (8192, 3072)
+    assert device.gpu == ORIN and device.free_mib() == 3072
     host = device.host_buffer(16, is_mapped=True)
     assert host.array.shape == (16,) and host.array.dtype == np.uint8 and host.device_address == 4096
     host.array[:] = 7
@@ -184,6 +154,54 @@ def test_a_failed_capture_is_none_and_leaves_capture_mode(runtime: FakeRuntime, 
     assert "cudaStreamEndCapture" in runtime.called and "cudaGetLastError" in runtime.called
 
 
+def test_pycuda_is_opened_where_cuda_python_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    context = SimpleNamespace(
+        push=lambda: done.append("push"), pop=lambda: done.append("pop"), detach=lambda: done.append("detach")
+    )
+    driver = ModuleType("pycuda.driver")
+    driver.__dict__.update(
+        Error=RuntimeError,
+        init=lambda: done.append("init"),
+        Device=lambda number: SimpleNamespace(retain_primary_context=lambda: context),
+        Stream=lambda: SimpleNamespace(handle=4096),
+        mem_get_info=lambda: (3 << 30, 8 << 30),
+        mem_alloc=lambda size: _Allocation(done),
+    )
+    package = ModuleType("pycuda")
+    package.driver = driver  # type: ignore[attr-defined]
+    for name, module in (
+        ("cuda", None),
+        ("cuda.bindings", None),
+        ("pycuda", package),
+        ("pycuda.driver", driver),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("cuda_python", "pycuda"):
+        monkeypatch.delitem(sys.modules, f"dtgd_edge.runtime.cudas.{name}", raising=False)
+    monkeypatch.setattr(cuda, "cuda_gpus", lambda: (ORIN,))
+    device = open_cuda()
+    assert (device.binding, device.gpu, device.stream, device.free_mib()) == ("pycuda", ORIN, 4096, 3072)
+    assert device.device_buffer(16) == 8192
+    device.close()
+    device.close()
+    assert done == ["init", "push", "free", "pop", "detach"]
+
+
+class _Allocation:
+    """Device memory as pycuda gives it out."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    def __int__(self) -> int:
+        return 8192
+
+    def free(self) -> None:
+        self.done.append("free")
+
+
 def test_the_installed_cuda_python_has_the_names() -> None:
     pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     module = importlib.import_module("dtgd_edge.runtime.cudas.cuda_python")
@@ -196,4 +214,4 @@ def test_the_installed_cuda_python_has_the_names() -> None:
         assert hasattr(module.runtime, name), name
     if driver_fault():
         with pytest.raises(BackendError, match=r"cudaErrorInsufficientDriver|cudaErrorNoDevice"):
-            module.CudaPython()
+            module.CudaPython(ORIN)

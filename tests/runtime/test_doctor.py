@@ -9,8 +9,8 @@ import pytest
 from dtgd_edge.errors import BackendUnavailable
 from dtgd_edge.runtime import doctor
 from dtgd_edge.runtime.choice import Choice
-from dtgd_edge.runtime.cuda_driver import Gpu
 from dtgd_edge.runtime.doctor import CHECKS, Finding, backends, diagnose, examine, finding, gpu, jetson
+from tests.runtime.fakes import ORIN
 
 ORIN_NANO = "NVIDIA Jetson Orin Nano Developer Kit"
 THOR = "NVIDIA Jetson AGX Thor Developer Kit"
@@ -156,7 +156,7 @@ def test_what_a_compute_capability_means(capability: tuple[int, int], words: str
 
 
 def test_gpus_of_the_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gpu, "cuda_gpus", lambda: (Gpu("Orin", (8, 7), 7620, True, "12.6"),))
+    monkeypatch.setattr(gpu, "cuda_gpus", lambda: (ORIN,))
     (found,) = gpu.check_gpu(tmp_path)
     assert found.is_usable and "7620 MiB shared with the CPU" in found.detail
 
@@ -166,12 +166,34 @@ def test_a_provider_that_is_listed_but_does_not_load(monkeypatch: pytest.MonkeyP
 
     listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
-    monkeypatch.setattr(backends, "cuda_gpus", lambda: (Gpu("Orin", (8, 7), 7620, True, "12.6"),))
+    monkeypatch.setattr(backends, "driver_fault", lambda: "")
     monkeypatch.setattr(backends, "provider_fault", lambda name: "libcublas.so.13: cannot open")
     cpu, cuda, tensorrt = backends.check_onnxruntime(tmp_path)
     assert cpu.is_usable and not cuda.is_usable and not tensorrt.is_usable
     assert "libcublas.so.13" in cuda.detail and "silently" in cuda.detail
     assert "onnxruntime-gpu" in tensorrt.fix
+
+
+def test_the_engine_cache_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DTGD_EDGE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "plans"
+    assert finding("engines") == Finding("engine cache", True, f"{folder}: 0 engines, 0.0 MiB")
+    assert not (tmp_path / "cache").exists(), "the doctor makes nothing"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"{name}.engine").write_bytes(bytes(3 << 19))
+        (folder / f"{name}.json").write_text("{}")
+    assert finding("engines").detail == f"{folder}: 2 engines, 3.0 MiB"
+    (folder / "a.engine").unlink()
+    assert "1 engine, 1.5 MiB" in finding("engines").detail
+
+
+def test_an_engine_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DTGD_EDGE_CACHE", str(tmp_path / "file"))
+    found = finding("engines")
+    assert not found.is_usable and found.detail.endswith(f"but {tmp_path / 'file'} cannot be written")
+    assert "DTGD_EDGE_CACHE" in found.fix
 
 
 def test_old_tensorrt_is_refused() -> None:
@@ -192,7 +214,7 @@ def test_this_machine(tmp_path: Path) -> None:
 
 def test_where_it_would_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "choose_backend", lambda: Choice("tensorrt", "both answer"))
-    monkeypatch.setattr(doctor, "cuda_gpus", lambda: (Gpu("Orin", (8, 7), 7620, True, "12.6"),))
+    monkeypatch.setattr(doctor, "cuda_gpus", lambda: (ORIN,))
     assert diagnose(tmp_path).runs_on == "Orin (TensorRT)"
     monkeypatch.setattr(doctor, "choose_backend", lambda: Choice("ort", "no CUDA device"))
     assert diagnose(tmp_path).runs_on.startswith("CPU (ONNX Runtime ")

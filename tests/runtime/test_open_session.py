@@ -1,6 +1,5 @@
 """Which session is opened, and that no GPU is ever replaced by a CPU without a word."""
 
-import ctypes
 import dataclasses
 import sys
 import types
@@ -10,13 +9,12 @@ import pytest
 
 from dtgd_edge.bundle import Bundle, Golden
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
-from dtgd_edge.runtime import choice, cuda_driver, probe
+from dtgd_edge.runtime import choice, probe
 from dtgd_edge.runtime.choice import Choice, choose_backend
-from dtgd_edge.runtime.cuda_driver import Gpu, cuda_gpus
+from dtgd_edge.runtime.cuda_driver import Gpu
 from dtgd_edge.runtime.session import SESSIONS, SessionType, check_golden, open_session, session_class
 from dtgd_edge.runtime.sessions import ort
-
-ORIN = Gpu("Orin", (8, 7), 7620, True, "12.6")
+from tests.runtime.fakes import ORIN
 
 
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,61 +163,6 @@ def test_another_session_than_the_thresholds_is_named(tiny_bundle: Bundle) -> No
         pytest.raises(BackendError, match=r"--session ort .*openvino"),
     ):
         check_golden(bundle, session)
-
-
-class PretendDriver:
-    """NVIDIA's driver with one device."""
-
-    def __init__(self, status: int = 0, count: int = 1) -> None:
-        self.status, self.count = status, count
-
-    def cuInit(self, flags: int) -> int:
-        return self.status
-
-    def cuDeviceGetCount(self, count: Any) -> int:
-        return _set(count, ctypes.c_int, self.count)
-
-    def cuDriverGetVersion(self, version: Any) -> int:
-        return _set(version, ctypes.c_int, 12060)
-
-    def cuDeviceGet(self, device: Any, index: int) -> int:
-        return _set(device, ctypes.c_int, index)
-
-    def cuDeviceGetName(self, name: Any, length: int, device: Any) -> int:
-        name.value = b"Orin"
-        return 0
-
-    def cuDeviceTotalMem_v2(self, memory: Any, device: Any) -> int:
-        return _set(memory, ctypes.c_size_t, 7620 << 20)
-
-    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
-        return _set(value, ctypes.c_int, {75: 8, 76: 7, 18: 1}[attribute])
-
-
-def _set(pointer: Any, kind: type, value: int) -> int:
-    ctypes.cast(pointer, ctypes.POINTER(kind)).contents.value = value
-    return 0
-
-
-def test_the_driver_names_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_driver, "load_driver", lambda library: PretendDriver())
-    assert cuda_gpus() == (ORIN,)
-
-
-@pytest.mark.parametrize("driver", [PretendDriver(status=100), PretendDriver(count=0)])
-def test_a_driver_without_a_device(monkeypatch: pytest.MonkeyPatch, driver: PretendDriver) -> None:
-    monkeypatch.setattr(cuda_driver, "load_driver", lambda library: driver)
-    with pytest.raises(BackendUnavailable, match="0 GPUs; expected one GPU"):
-        cuda_gpus()
-
-
-def test_no_driver_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(library: str) -> Any:
-        raise OSError(library)
-
-    monkeypatch.setattr(cuda_driver, "load_driver", load)
-    with pytest.raises(BackendUnavailable, match="is not on this machine; expected an NVIDIA driver"):
-        cuda_gpus()
 
 
 def test_what_is_broken_is_tried_elsewhere(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def _attributes(path: Path) -> set[str]:
 def _own_names() -> set[str]:
     """Attributes of our own classes, of the standard types and of the modules the adapter imports."""
     own: set[str] = set()
-    for path in (*FILES, *(ADAPTER.parent / name for name in ("cuda.py", "plan.py", "plans.py"))):
+    for path in (*FILES, *(ADAPTER.parent / name for name in ("cuda_driver.py", "plan.py", "plans.py"))):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 own.add(node.name)

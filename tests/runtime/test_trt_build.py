@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
-from dtgd_edge.runtime.cuda import Gpu, driver_fault
+from dtgd_edge.runtime.cuda_driver import Gpu, driver_fault
 from dtgd_edge.runtime.plan import Plan
 from dtgd_edge.runtime.plans import PlanCache
 from dtgd_edge.runtime.sessions.trt import TrtSession, prove_plan
 from dtgd_edge.runtime.trt.build import BuildOptions, plan_from_bundle
 from dtgd_edge.runtime.trt.builder import BuildRequest, plan_from_onnx
 from dtgd_edge.runtime.trt.library import Library, library_for_build
-from tests.runtime.fakes import has_rtx
+from tests.runtime.fakes import DESKTOP, ORIN, has_rtx
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs of these tests")
 TensorProto, helper = onnx.TensorProto, onnx.helper
@@ -142,8 +142,7 @@ def test_a_rebuild_when_graph_version_or_capability_differ(
     assert not build(bundle, tmp_path, "8.6").is_hit
     monkeypatch.undo()
     assert build(bundle, tmp_path, "8.6").path == first.path
-    ada = Gpu("RTX 4090", "8.9", 24000, False)
-    assert build(bundle, tmp_path, gpu=ada).record.key.targets == ("8.9",), "the GPU that is here"
+    assert build(bundle, tmp_path, gpu=DESKTOP).record.key.targets == ("8.9",), "the GPU that is here"
 
 
 def test_bytes_are_the_same_in_another_process(tiny_bundle: Bundle, tmp_path: Path) -> None:
@@ -267,7 +266,7 @@ def test_other_capabilities_are_refused(tiny_bundle: Bundle, tmp_path: Path, cap
     with pytest.raises(ConfigError, match=f"{capability}.*8.6"):
         build(tiny_bundle, tmp_path, capability)
     with pytest.raises(ConfigError, match=r"8\.7 is not known to TensorRT for RTX"):
-        build(tiny_bundle, tmp_path, gpu=Gpu("Orin", "8.7", 7600, True))
+        build(tiny_bundle, tmp_path, gpu=ORIN)
 
 
 def test_version_compatible_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:

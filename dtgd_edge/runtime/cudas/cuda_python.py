@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dtgd_edge.errors import BackendError
-from dtgd_edge.runtime.cuda import Cuda, Gpu, HostBuffer
+from dtgd_edge.runtime.cuda import Cuda, HostBuffer
+from dtgd_edge.runtime.cuda_driver import Gpu
 
 try:
     from cuda.bindings import runtime
@@ -24,16 +25,19 @@ _HINTS = {
 class CudaPython(Cuda):
     """The runtime API, so that the device's primary context is shared with everybody else in the process.
 
+    Args:
+        gpu: what the driver calls the first device.
+
     Raises:
         BackendError: the device refuses.
     """
 
     binding = "cuda-python"
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
         self._undo: list[Callable[[], object]] = []
         _call("cudaSetDevice", DEVICE)
-        self.gpu = _gpu()
         stream = _call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
         self._undo.append(lambda: _call("cudaStreamDestroy", stream))
         self.stream = int(stream)
@@ -108,17 +112,6 @@ class CudaPython(Cuda):
             _call("cudaSetDevice", DEVICE)  # this may be another thread than the one that opened it
         while self._undo:
             self._undo.pop()()
-
-
-def _gpu() -> Gpu:
-    properties = _call("cudaGetDeviceProperties", DEVICE)
-    name = properties.name
-    return Gpu(
-        name=(name.decode(errors="replace") if isinstance(name, bytes) else str(name)).rstrip("\0"),
-        capability=f"{properties.major}.{properties.minor}",
-        total_mib=int(properties.totalGlobalMem) >> 20,
-        is_integrated=bool(properties.integrated),
-    )
 
 
 def _call(name: str, *arguments: Any) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 from pycuda import driver
 
 from dtgd_edge.errors import BackendError
-from dtgd_edge.runtime.cuda import Cuda, Gpu, HostBuffer
+from dtgd_edge.runtime.cuda import Cuda, HostBuffer
+from dtgd_edge.runtime.cuda_driver import Gpu
 
 DEVICE = 0  # CUDA_VISIBLE_DEVICES says which device that is
 
@@ -19,20 +20,22 @@ class PyCuda(Cuda):
 
     pycuda cannot capture graphs; `capture` always answers None.
 
+    Args:
+        gpu: what the driver calls the first device.
+
     Raises:
         BackendError: the device refuses.
     """
 
     binding = "pycuda"
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
         self._allocations: list[Any] = []
         self._context: Any = None
         with _translated("opening the device"):
             driver.init()
-            device = driver.Device(DEVICE)
-            self.gpu = _gpu(device)
-            self._context = device.retain_primary_context()
+            self._context = driver.Device(DEVICE).retain_primary_context()
             self._context.push()
             # pycuda aborts the process when a context is still on its stack at the end.
             atexit.register(self.close)
@@ -98,15 +101,6 @@ class PyCuda(Cuda):
             self._stream = None
             context.pop()
             context.detach()
-
-
-def _gpu(device: Any) -> Gpu:
-    return Gpu(
-        name=str(device.name()),
-        capability=".".join(str(number) for number in device.compute_capability()),
-        total_mib=int(device.total_memory()) >> 20,
-        is_integrated=bool(device.get_attribute(driver.device_attribute.INTEGRATED)),
-    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ finding.py    what every check returns
 jetson.py     board, JetPack, its CUDA and TensorRT, power mode: read from files
 gpu.py        the driver's devices and what they can do
 backends.py   the libraries that sessions need
+engines.py    the plan cache
 cameras.py    OpenCV and video devices
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from dtgd_edge.runtime.choice import choose_backend
 from dtgd_edge.runtime.cuda_driver import cuda_gpus
-from dtgd_edge.runtime.doctor import backends, cameras, gpu, jetson
+from dtgd_edge.runtime.doctor import backends, cameras, engines, gpu, jetson
 from dtgd_edge.runtime.doctor.finding import Diagnosis, Finding
 
 __all__ = ["CHECKS", "Diagnosis", "Finding", "diagnose", "examine", "finding"]
@@ -27,6 +28,7 @@ CHECKS: dict[str, Callable[[Path], list[Finding]]] = {
     "openvino": backends.check_openvino,
     "tensorrt": backends.check_tensorrt,
     "cuda": backends.check_cuda_bindings,
+    "engines": engines.check_engines,
     "train": backends.check_train,
     "opencv": cameras.check_opencv,
     "cameras": cameras.check_cameras,

@@ -4,8 +4,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
-from dtgd_edge.errors import BackendUnavailable
-from dtgd_edge.runtime.cuda_driver import cuda_gpus
+from dtgd_edge.runtime.cuda_driver import driver_fault
 from dtgd_edge.runtime.doctor.finding import Finding, version_of
 from dtgd_edge.runtime.doctor.jetson import OLDEST_TENSORRT, l4t_version
 from dtgd_edge.runtime.probe import ORT_GPU_INSTALL, import_fault, is_installed, provider_fault
@@ -28,11 +27,7 @@ def check_onnxruntime(root: Path) -> list[Finding]:
 
 def _provider(provider: str, built: Sequence[str]) -> Finding:
     name = f"ONNX Runtime ({provider.replace('rt', 'RT')})"
-    try:
-        cuda_gpus()
-        obstacle = ""
-    except BackendUnavailable as exc:
-        obstacle = str(exc).partition(";")[0]
+    obstacle = driver_fault()
     if provider not in built:
         fix = ORT_GPU_INSTALL if not obstacle else "only of use with an NVIDIA GPU"
         return Finding(name, False, "is not in this ONNX Runtime", fix)

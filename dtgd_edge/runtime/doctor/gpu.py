@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dtgd_edge.errors import BackendUnavailable
 from dtgd_edge.runtime.cuda_driver import cuda_gpus
-from dtgd_edge.runtime.doctor.finding import Finding
+from dtgd_edge.runtime.doctor.finding import Finding, version_of
 
 
 def check_gpu(root: Path) -> list[Finding]:
@@ -16,15 +16,14 @@ def check_gpu(root: Path) -> list[Finding]:
         return [Finding("NVIDIA GPU", False, found, fix)]
     findings = []
     for gpu in gpus:
-        major, minor = gpu.compute_capability
         memory = f"{gpu.memory_mib} MiB" + (" shared with the CPU" if gpu.is_integrated else "")
-        abilities, fix = meaning(gpu.compute_capability)
-        detail = f"{gpu.name}, compute capability {major}.{minor}: {abilities}; {memory}, CUDA {gpu.driver}"
+        abilities, fix = meaning(version_of(gpu.capability))
+        detail = f"{gpu.name}, compute capability {gpu.capability}: {abilities}; {memory}, CUDA {gpu.driver}"
         findings.append(Finding("NVIDIA GPU", not fix, detail, fix))
     return findings
 
 
-def meaning(compute_capability: tuple[int, int]) -> tuple[str, str]:
+def meaning(compute_capability: tuple[int, ...]) -> tuple[str, str]:
     """What a GPU can do, and what to do if TensorRT 10.3 does not run on it ("" if it does)."""
     if compute_capability >= (8, 9):
         abilities = "FP16, INT8 and FP8 tensor cores"
@@ -38,6 +37,10 @@ def meaning(compute_capability: tuple[int, int]) -> tuple[str, str]:
         abilities = "no tensor cores; FP16 is not faster than FP32"
     if compute_capability >= (7, 5):
         return abilities, ""
-    last = {(5, 3): "8.2 (JetPack 4.6)", (6, 2): "8.2 (JetPack 4.6)", (7, 2): "8.5 (JetPack 5.1)"}
+    last: dict[tuple[int, ...], str] = {
+        (5, 3): "8.2 (JetPack 4.6)",
+        (6, 2): "8.2 (JetPack 4.6)",
+        (7, 2): "8.5 (JetPack 5.1)",
+    }
     ends = last.get(compute_capability, "10.4 or earlier")
     return abilities, f"TensorRT for it ends at {ends}, dtgd-edge needs 10.3 or later: use --backend ort"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dtgd_edge.bundle import Bundle, TensorSpec
 from dtgd_edge.errors import BackendError, PlanMismatch
-from dtgd_edge.runtime.cuda import Cuda, HostBuffer, driver_fault, open_cuda
+from dtgd_edge.runtime.cuda import Cuda, HostBuffer, open_cuda
+from dtgd_edge.runtime.cuda_driver import driver_fault
 from dtgd_edge.runtime.plan import Plan
 from dtgd_edge.runtime.plans import PlanCache
 from dtgd_edge.runtime.session import Session, SessionSpec, check_frames, check_golden, spec_of_bundle

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dtgd_edge.atomic import written_whole
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, ConfigError
-from dtgd_edge.runtime.cuda import Gpu
+from dtgd_edge.runtime.cuda_driver import Gpu
 from dtgd_edge.runtime.plan import Built, Plan, PlanKey
 from dtgd_edge.runtime.plans import PlanCache
 from dtgd_edge.runtime.trt.builder import BuildRequest, plan_from_onnx, require_tensors
@@ -129,7 +129,7 @@ def require_placement(bundle: Bundle) -> None:
 
 def default_limit_mib(gpu: Gpu | None, free_mib: int | None) -> int | None:
     """Workspace for a builder that was given none: half of what is free on a board of up to 8 GB."""
-    if gpu is None or free_mib is None or gpu.total_mib > SMALL_BOARD_MIB:
+    if gpu is None or free_mib is None or gpu.memory_mib > SMALL_BOARD_MIB:
         return None
     return max(LEAST_LIMIT_MIB, free_mib // 2)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import PlanMismatch
-from dtgd_edge.runtime.cuda import Gpu
+from dtgd_edge.runtime.cuda_driver import Gpu
 from dtgd_edge.runtime.plan import Plan, PlanKey
 from dtgd_edge.runtime.plans import PlanCache
 from dtgd_edge.runtime.trt.build import VERSION_COMPATIBLE, BuildOptions, plan_key
@@ -48,7 +48,10 @@ def why_no_plan(bundle: Bundle, plans: PlanCache, libraries: Sequence[Library], 
         else:
             key = plan_key(bundle, library, gpu, BuildOptions(library.name))
             reasons.append(f"for {library.title} {plans.why_missing(key)}")
-    return f"{'; '.join(reasons)}; expected a plan of this bundle for {gpu.name}; run: dtgd-edge build BUNDLE"
+    return (
+        f"{'; '.join(reasons)}; expected a plan of this bundle for {gpu.name}; "
+        "run: dtgd-edge build BUNDLE, or let dtgd-edge run --build make it first"
+    )
 
 
 def runner_of_plan(libraries: Sequence[Library], plan: Plan) -> Library:
