@@ -28,7 +28,7 @@ def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Jso
         "frames": f"{region}, {geometry.fit} to {size_text(geometry.size_hw)}{_tiles(geometry)}",
         "threshold": f"{threshold.value:.4f}: {threshold.rule}; from {threshold.normals} parts",
         "promise": promise_text(threshold),
-        "session": f"{manifest.session} (it was judged on its scores)",
+        "session": f"{manifest.session} (what it was judged on; the golden scores are its)",
         "trained": f"{origin.steps} steps on {origin.data}; teacher: {origin.teacher}",
         "created": origin.created,
         "graph": f"sha256 {manifest.graph_sha256}",
