@@ -67,7 +67,8 @@ def calibrate(
         if good is not None:
             with progress_bar("scoring") as advance:
                 parts = calibrator.score_folder(good, advance)
-            _say_notes(parts, good, calibrator.bundle)
+            _say_if_trained_on(good, calibrator.bundle)
+            _say_uncounted(parts)
         if share is not None and parts is not None and good is not None:
             threshold = calibrator.promised(parts, good, share, sure)
         elif best_f1 is not None:
@@ -215,6 +216,7 @@ def _best_f1(calibrator: Calibrator, data: Path) -> Threshold:
     test = read_pictures(data).test
     with progress_bar("scoring") as advance:
         scored = calibrator.score([part.path for part in test], advance)
+    _say_uncounted(scored)
     defective = {part.path for part in test if part.is_defective}
     labels = np.array([part.path in defective for part in scored.parts], np.bool_)
     best = f1_max(labels, scored.scores) if len(labels) else None
@@ -227,14 +229,18 @@ def _best_f1(calibrator: Calibrator, data: Path) -> Threshold:
     return Threshold(best[1], rule, int((~labels).sum()))
 
 
-def _say_notes(parts: ScoredParts, folder: Path, bundle: Bundle) -> None:
-    """Say what weakens the promise."""
+def _say_if_trained_on(folder: Path, bundle: Bundle) -> None:
+    """Say that parts which training has seen weaken the promise."""
     trained_on = Path(bundle.manifest.provenance.data).resolve()
     if folder.resolve().is_relative_to(trained_on) and trained_on.exists():
         say(
             f"note: {folder} lies in {bundle.manifest.provenance.data}, which the bundle was trained on; "
             "parts that training has seen score lower than others, and with them the promise does not hold"
         )
+
+
+def _say_uncounted(parts: ScoredParts) -> None:
+    """Say which pictures do not count, and why."""
     if parts.copies:
         copy, first = parts.copies[0]
         say(f"note: {len(parts.copies)} pictures are copies and do not count ({copy.name} = {first.name})")
@@ -252,15 +258,14 @@ def _print(outcome: Outcome) -> None:
         markup=False,
     )
     OUT.print(f"  promise: {promise_text(threshold)}", markup=False)
-    if good is not None:
-        _print_rates(outcome, good)
     before, after = outcome.golden_ng
     OUT.print(
         f"  golden frames: {after} of {len(outcome.before.golden.score)} are NG at this threshold, "
         f"{before} were; the parity record stays that of the export's threshold",
         markup=False,
     )
-
+    if good is not None:
+        _print_rates(outcome, good)
 
 def _print_rates(outcome: Outcome, good: ScoredParts) -> None:
     bound, expected, shift = outcome.bound, outcome.expected, outcome.parts_per_shift

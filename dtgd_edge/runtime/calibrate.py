@@ -160,7 +160,7 @@ class Calibrator:
         value, rank = promised_threshold(good.scores, max_false_reject, confidence)
         spec = self.inspector.session.spec
         which = "the largest score" if rank == 1 else f"score {rank} from the top"
-        rule = f"{which} of {len(good.parts)} good parts"
+        rule = f"{which} of the good parts"
         promise = Promise(
             max_false_reject=max_false_reject,
             confidence=confidence,
