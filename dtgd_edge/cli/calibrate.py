@@ -267,6 +267,7 @@ def _print(outcome: Outcome) -> None:
     if good is not None:
         _print_rates(outcome, good)
 
+
 def _print_rates(outcome: Outcome, good: ScoredParts) -> None:
     bound, expected, shift = outcome.bound, outcome.expected, outcome.parts_per_shift
     assert bound is not None and expected is not None
