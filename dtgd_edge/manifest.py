@@ -19,6 +19,34 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What a threshold promises about good parts like those it was chosen from.
+
+    With the stated confidence, the true share of good parts whose score lies above the threshold is at most
+    `max_false_reject`. No shape of the scores' distribution is assumed.
+
+    Attributes:
+        max_false_reject: share of good parts, in (0, 1).
+        confidence: in (0, 1).
+        parts: different good parts it rests on.
+        rank: the threshold is the rank-th largest of their scores; 1 is the largest.
+        session: backend that scored them.
+        device: where it ran, for people.
+        data: their folder, as it was given.
+        created: UTC, ISO 8601.
+    """
+
+    max_false_reject: float
+    confidence: float
+    parts: int
+    rank: int
+    session: str
+    device: str
+    data: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """The score above which a part is NG, and where it comes from.
 
@@ -26,11 +54,13 @@ class Threshold:
         value: the threshold.
         rule: how it was chosen, in words.
         normals: number of held-out normal frames it was chosen from.
+        promise: None: it promises nothing.
     """
 
     value: float
     rule: str
     normals: int
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +101,7 @@ class ParityRecord:
         flip_limit: share of flips above which export refuses.
         stress_frames: black, white, noisy and saturated frames that gave finite scores and maps.
         metrics: None without test pictures.
+        threshold: the bundle's threshold that flips and margin were counted at; None: the one it still has.
     """
 
     session: str
@@ -85,6 +116,7 @@ class ParityRecord:
     flip_limit: float
     stress_frames: int = 0
     metrics: MetricParity | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import typer
 from dtgd_edge.cli import (
     bench,
     build,
+    calibrate,
     data,
     demo,
     doctor,
@@ -35,6 +36,7 @@ app.command()(sample.sample)
 app.command()(data.data)
 app.command()(train.train)
 app.command()(export.export)
+app.command()(calibrate.calibrate)
 app.command()(build.build)
 app.command("eval")(evaluate.evaluate)
 app.command()(run.run)

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from dtgd_edge.bundle import Bundle
+from dtgd_edge.bundle import Bundle, ParityRecord, Threshold
 from dtgd_edge.cli.console import OUT, Json, print_json
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.geometry import Geometry, size_text
+from dtgd_edge.runtime.promise import percent
 
 
 def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Json = False) -> None:
@@ -26,7 +27,8 @@ def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Jso
         "precision": f"{manifest.precision} (placement: {manifest.placement})",
         "frames": f"{region}, {geometry.fit} to {size_text(geometry.size_hw)}{_tiles(geometry)}",
         "threshold": f"{threshold.value:.4f}: {threshold.rule}; from {threshold.normals} parts",
-        "session": f"{manifest.session} (its scores set the threshold)",
+        "promise": promise_text(threshold),
+        "session": f"{manifest.session} (what it was judged on; the golden scores are its)",
         "trained": f"{origin.steps} steps on {origin.data}; teacher: {origin.teacher}",
         "created": origin.created,
         "graph": f"sha256 {manifest.graph_sha256}",
@@ -34,7 +36,27 @@ def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Jso
     for name, text in lines.items():
         OUT.print(f"{name:10} {text}", markup=False)
     for p in manifest.parity:
-        OUT.print(f"{'parity':10} {p.session}: {p.flips} of {p.frames} verdicts flip against {p.reference}")
+        OUT.print(
+            f"{'parity':10} {p.session}: {p.flips} of {p.frames} verdicts flip against {p.reference}"
+            f"{_counted_at(p)}",
+            markup=False,
+        )
+
+
+def promise_text(threshold: Threshold) -> str:
+    """What a threshold promises, in words."""
+    if (promise := threshold.promise) is None:
+        return "none about false rejects (dtgd-edge calibrate makes one)"
+    return (
+        f"at most {percent(promise.max_false_reject)} of good parts are rejected, with "
+        f"{percent(promise.confidence)} confidence; from {promise.parts} good parts in {promise.data}, "
+        f"scored on {promise.device}, {promise.created[:10]}"
+    )
+
+
+def _counted_at(record: ParityRecord) -> str:
+    """Say so when flips were counted at another threshold than the bundle has now."""
+    return "" if record.threshold is None else f", counted at its export's threshold {record.threshold:.4f}"
 
 
 def _tiles(geometry: Geometry) -> str:

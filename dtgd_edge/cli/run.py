@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtgd_edge.cli.console import ERR, OUT, Backend, Json, Threads, Workspace, print_json, say, table
+from dtgd_edge.cli.info import promise_text
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.workspace import newest_bundle
 
 if TYPE_CHECKING:
+    from dtgd_edge.runtime.inspector import Inspector
     from dtgd_edge.runtime.sink import Sink
     from dtgd_edge.runtime.summary import Summary
 
@@ -93,6 +95,7 @@ def run_shown(
         opened = stack.enter_context(open_source(source))
         inspector = stack.enter_context(Inspector.open(bundle, backend, opened.is_live, threads))
         say(f"{opened.description} -> {inspector.session.spec.device}, threshold {inspector.threshold:.4f}")
+        say_promise(inspector)
         sinks: list[Sink] = []
         if log is not None:
             sinks.append(stack.enter_context(JsonlSink(log)))
@@ -101,6 +104,17 @@ def run_shown(
         sinks.append(stack.enter_context(ConsoleSink(sys.stderr)))
         stop = stack.enter_context(stopped_by_signal())
         return run_loop(opened, inspector, sinks, stop=stop, max_frames=frames)
+
+
+def say_promise(inspector: "Inspector") -> None:
+    """Say what the threshold promises, and whether this session is the one it was promised on."""
+    threshold, backend = inspector.manifest.threshold, inspector.session.spec.backend
+    say(f"promise: {promise_text(threshold)}")
+    if threshold.promise is not None and backend not in (threshold.promise.session, "null"):
+        say(
+            f"note: the promise was made on {threshold.promise.session}'s scores, this session is {backend}; "
+            f"expected the same; run dtgd-edge calibrate with --backend {backend}"
+        )
 
 
 @contextmanager

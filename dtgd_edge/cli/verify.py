@@ -7,6 +7,8 @@ import typer
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.cli.console import OUT, Backend, Json, print_json
+from dtgd_edge.cli.info import promise_text
+from dtgd_edge.config import mapping_from_record
 from dtgd_edge.runtime.session import check_golden, open_session
 
 
@@ -20,6 +22,7 @@ def verify(
     with open_session(opened, backend) as session:
         difference = check_golden(opened, session)
         device = session.spec.device
+    threshold = opened.manifest.threshold
     tolerance, frames = opened.manifest.golden_tolerance, len(opened.golden.frames)
     if as_json:
         print_json(
@@ -29,6 +32,7 @@ def verify(
                 "golden_frames": frames,
                 "largest_difference": difference,
                 "tolerance": tolerance,
+                "threshold": mapping_from_record(threshold),
             }
         )
         return
@@ -37,3 +41,4 @@ def verify(
         f"(allowed {tolerance:.2g})",
         markup=False,
     )
+    OUT.print(f"  threshold {threshold.value:.4f} promises: {promise_text(threshold)}", markup=False)

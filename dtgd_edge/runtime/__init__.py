@@ -9,12 +9,14 @@
     loop.py       from a source to the sinks: handoff.py between the threads, summary.py of it all
     sink.py       where verdicts go; sinks/ has one file per place
     overlay.py    a verdict as a picture
+    calibrate.py  another threshold for a bundle; promise.py is what n good parts can promise
 
 May import numpy, msgspec, the standard library and the core; onnxruntime only in sessions/ort.py, CUDA
 only in cudas/, TensorRT only in trt/, cv2 only in sources/ and overlay.py. Importing this package imports
 none of them.
 """
 
+from dtgd_edge.runtime.calibrate import Calibrator
 from dtgd_edge.runtime.health import HealthGate, HealthLimits
 from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.loop import run_loop
@@ -24,6 +26,7 @@ from dtgd_edge.runtime.source import Frame, FrameSource, is_uri, open_source
 from dtgd_edge.runtime.summary import Summary
 
 __all__ = [
+    "Calibrator",
     "Frame",
     "FrameSource",
     "HealthGate",
