@@ -16,6 +16,8 @@ from dtgd_edge.cli.train import read_pictures, train_shown
 from dtgd_edge.workspace import RUNS
 
 STEPS = 650
+# Of a half-width network in few steps; the default is for an ImageNet ResNet-18.
+LEARNING_RATE = 5e-3
 PARTS = 80
 
 
@@ -44,7 +46,7 @@ def demo(
         recipe,
         holdout=0.25,
         teacher=replace(recipe.teacher, weights="shipped"),
-        optimiser=replace(recipe.optimiser, steps=steps),
+        optimiser=replace(recipe.optimiser, steps=steps, learning_rate=LEARNING_RATE),
     )
     checkpoint = train_shown(
         pictures, recipe, out / RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}", "auto", False
