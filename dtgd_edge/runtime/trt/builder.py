@@ -7,6 +7,7 @@ from typing import Any
 
 from dtgd_edge.bundle import TensorSpec
 from dtgd_edge.errors import BackendError, BackendUnavailable
+from dtgd_edge.runtime.collection import collection_paused
 from dtgd_edge.runtime.trt.library import Library
 from dtgd_edge.runtime.trt.log import TrtLog, progress_monitor
 
@@ -68,7 +69,9 @@ def plan_from_onnx(
     builder = _builder(library, log)
     network = builder.create_network(1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = library.module.OnnxParser(network, log.logger)  # owns the weights until the plan is built
-    if not parser.parse(graph):
+    with collection_paused():
+        is_parsed = parser.parse(graph)
+    if not is_parsed:
         raise BackendError(
             f"{library.title} refuses the graph: {_parser_errors(parser, log)}; "
             "expected operations that its ONNX parser knows; export for --target tensorrt"
@@ -77,7 +80,8 @@ def plan_from_onnx(
     config.progress_monitor = progress_monitor(library.module, log, say)
     cache = _timing_cache(library, config, timing_cache)
     log.clear()
-    plan = builder.build_serialized_network(network, config)
+    with collection_paused():
+        plan = builder.build_serialized_network(network, config)
     if log.is_interrupted:
         raise KeyboardInterrupt
     if plan is None:
@@ -128,7 +132,8 @@ def _readable(tensor: TensorSpec) -> str:
 
 def _builder(library: Library, log: TrtLog) -> Any:
     try:
-        builder = library.module.Builder(log.logger)
+        with collection_paused():
+            builder = library.module.Builder(log.logger)
     except (TypeError, RuntimeError) as exc:  # pybind's words for a factory that returned nothing
         raise BackendUnavailable(
             f"{library.title} cannot start a builder ({log.reason()}); expected a GPU it supports; "

@@ -5,6 +5,7 @@ from typing import Any
 
 from dtgd_edge.bundle import TensorSpec
 from dtgd_edge.errors import BackendError, PlanMismatch
+from dtgd_edge.runtime.collection import collection_paused
 from dtgd_edge.runtime.trt.builder import dtype_name, require_tensors
 from dtgd_edge.runtime.trt.library import Library
 from dtgd_edge.runtime.trt.log import TrtLog
@@ -33,7 +34,8 @@ class Engine:
         self._library = library
         self._log = TrtLog(library.module)
         try:
-            self._runtime: Any = library.module.Runtime(self._log.logger)
+            with collection_paused():
+                self._runtime: Any = library.module.Runtime(self._log.logger)
         except (TypeError, RuntimeError) as exc:  # pybind's words for a factory that returned nothing
             raise BackendError(
                 f"{library.title} cannot start: {self._log.reason()}; expected a GPU it supports; "
