@@ -71,6 +71,7 @@ class Verdict:
         regions: anomalous areas, largest peak first; empty unless NG.
         stages_ms: duration of each stage, milliseconds, in the order they ran.
         reason: why there is no decision; None otherwise.
+        part: number of the part, where the source knows it.
     """
 
     decision: Decision
@@ -82,12 +83,14 @@ class Verdict:
     stages_ms: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
     frame_name: str = ""
+    part: int | None = None
 
     def record(self) -> dict[str, Any]:
         """Everything but the map as plain JSON values; NaN and infinity, unknown to JSON, become None."""
         return {
             "frame": self.frame_index,
             "name": self.frame_name,
+            "part": self.part,
             "decision": self.decision.value,
             "score": _json_number(self.score),
             "threshold": _json_number(self.threshold),

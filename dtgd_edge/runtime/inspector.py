@@ -137,7 +137,16 @@ class Inspector:
         regions = regions_above(frame_map, self.threshold) if decision is Decision.NG else ()
         watch.lap("decide")
         return Verdict(
-            decision, frame.index, self.threshold, score, frame_map, regions, watch.stages, None, frame.name
+            decision,
+            frame.index,
+            self.threshold,
+            score,
+            frame_map,
+            regions,
+            watch.stages,
+            None,
+            frame.name,
+            frame.part,
         )
 
     def _undecided(self, frame: Frame, stages: dict[str, float], reason: str) -> Verdict:
@@ -148,6 +157,7 @@ class Inspector:
             stages_ms=stages,
             reason=reason,
             frame_name=frame.name,
+            part=frame.part,
         )
 
 

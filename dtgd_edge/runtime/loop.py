@@ -158,6 +158,7 @@ class _Run:
                 self._inspector.threshold,
                 reason=f"session failed: {exc}",
                 frame_name=frame.name,
+                part=frame.part,
             )
         if verdict.score is not None:
             self._backend_failures = 0

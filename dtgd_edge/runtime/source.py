@@ -34,6 +34,7 @@ class Frame:
         name: file name, or what the source calls it; "" if it has none.
         capture_ms: time from arrival to the decoded image.
         fault: why image is None, as "kind: detail"; the kind is counted in the run's summary.
+        part: number of the part that it shows, where the source knows; several frames may show one part.
     """
 
     image: NDArray[Any] | None
@@ -42,6 +43,7 @@ class Frame:
     name: str = ""
     capture_ms: float = 0.0
     fault: str | None = None
+    part: int | None = None
 
     def __post_init__(self) -> None:
         assert (self.image is None) == (self.fault is not None), "a frame has an image or a fault"
