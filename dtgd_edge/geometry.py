@@ -61,6 +61,8 @@ class Geometry:
         bars: colour of the letterbox: a fixed "grey", or the median colour of the picture's own "edge".
         tiles: rows and columns of tiles that the graph cuts the frame into; (1, 1): it is not cut.
         overlap: smallest share of a tile's side that it has in common with its neighbour, 0 to 0.5.
+        margin: pixels that the graph adds, mirrored, on each side of a picture or tile before the networks
+            see it, so that the map's rim is not made from padding; a multiple of 16.
         sensor_bits: significant bits of a 16-bit frame (10, 12, 16 ...); 8-bit frames ignore it.
     """
 
@@ -70,6 +72,7 @@ class Geometry:
     bars: Bars = "grey"
     tiles: tuple[int, int] = (1, 1)
     overlap: float = 0.2
+    margin: int = 0
     sensor_bits: int = 16
 
     def __post_init__(self) -> None:
@@ -99,6 +102,16 @@ class Geometry:
                 f"geometry size {size_text(self.size_hw)} has no room for {rows} rows and {columns} columns "
                 f"of tiles; expected tiles that overlap by {self.overlap:g} and begin at multiples of "
                 f"{STRIDE} px; choose fewer tiles, a smaller overlap or a larger size"
+            )
+        grid = self.tile_grid
+        if (
+            self.margin < 0
+            or 2 * self.margin % STRIDE
+            or self.margin >= min(grid.tile_hw if grid else self.size_hw)
+        ):
+            raise ConfigError(
+                f"geometry margin {self.margin} is impossible; expected a multiple of {STRIDE // 2} that is "
+                "smaller than the picture or tile; use 0 or 16"
             )
 
     @property

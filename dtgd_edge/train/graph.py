@@ -20,7 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
-from dtgd_edge.train.networks import DTGD, cosine
+from dtgd_edge.train.margin import with_margin, without_margin
+from dtgd_edge.train.networks import DTGD, FINEST_STRIDE, cosine
 from dtgd_edge.train.recipe import Fusion, ScoringRecipe
 from dtgd_edge.train.stitching import Stitch, cut
 from dtgd_edge.verdict import Scores
@@ -28,7 +29,7 @@ from dtgd_edge.verdict import Scores
 # Of a good part's distances on one level: what is subtracted, and what becomes 1 on the map.
 CENTRE_QUANTILE, EDGE_QUANTILE = 0.5, 0.995
 SMALLEST_SCALE = 1e-4
-MAP_STRIDE = 4  # the finest level's stride; the tail works at this resolution
+MAP_STRIDE = FINEST_STRIDE  # the tail works at this resolution
 
 
 class Tail(nn.Module):
@@ -93,18 +94,25 @@ class ScoringGraph(nn.Module):
         size_hw: height and width of the frames.
         recipe: blur and pooling.
         grid: the tiles that the network sees as one batch; None: the frame is not cut.
+        margin: mirrored pixels around the frame or each tile, see Geometry.
     """
 
     gain: Tensor
     offset: Tensor
 
     def __init__(
-        self, network: DTGD, size_hw: tuple[int, int], recipe: ScoringRecipe, grid: TileGrid | None = None
+        self,
+        network: DTGD,
+        size_hw: tuple[int, int],
+        recipe: ScoringRecipe,
+        grid: TileGrid | None = None,
+        margin: int = 0,
     ) -> None:
         super().__init__()
         self.network = fold_batch_norms(copy.deepcopy(network).eval())
         self.tail = Tail(size_hw, 3, recipe, grid)
         self.grid = grid
+        self.margin = margin
         self.register_buffer("gain", (1 / (255 * IMAGENET_STD)).view(1, 3, 1, 1))
         self.register_buffer("offset", (-IMAGENET_MEAN / IMAGENET_STD).view(1, 3, 1, 1))
         self.dtype = torch.float32
@@ -123,9 +131,10 @@ class ScoringGraph(nn.Module):
 
     def tile_features(self, tiles: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The same of what the network sees as one picture, [N, h, w, 3], 0 to 255."""
-        x = tiles.float().permute(0, 3, 1, 2) * self.gain + self.offset
+        values = with_margin(tiles.float(), self.margin)
+        x = values.permute(0, 3, 1, 2) * self.gain + self.offset
         teacher, student = self.network(x.to(self.dtype))
-        return teacher, student.decoded
+        return without_margin(teacher, self.margin), without_margin(student.decoded, self.margin)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         score, anomaly_map = self.tail(*self.features(frames))
@@ -154,8 +163,10 @@ def distil(checkpoint: Checkpoint, frames: JudgingFrames | None = None) -> Scori
         DataError: the checkpoint's weights or frames are not usable.
     """
     recipe = checkpoint.record.recipe
-    size_hw, grid = recipe.geometry.size_hw, recipe.geometry.tile_grid
-    graph = ScoringGraph(checkpoint.network(), size_hw, recipe.scoring, grid).eval()
+    geometry = recipe.geometry
+    graph = ScoringGraph(
+        checkpoint.network(), geometry.size_hw, recipe.scoring, geometry.tile_grid, geometry.margin
+    ).eval()
     calibrate_levels(graph, (frames or checkpoint.frames()).normals)
     return graph
 

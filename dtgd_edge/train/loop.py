@@ -32,6 +32,7 @@ from dtgd_edge.train.checkpoint import (
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
 from dtgd_edge.train.distributed import World, joined, mean_over_processes
 from dtgd_edge.train.losses import dtgd_losses, teacher_loss
+from dtgd_edge.train.margin import with_margin
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.symmetry import with_symmetry
@@ -231,9 +232,9 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return optimiser.learning_rate * 0.5 * (1 + math.cos(math.pi * through))
 
 
-def tensor_from_frames(frames: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [B, H, W, 3] RGB frames to normalised float [B, 3, H, W], channels last."""
-    x = _sent(frames, device).permute(0, 3, 1, 2).float() / 255
+def tensor_from_frames(frames: np.ndarray, device: torch.device, margin: int = 0) -> Tensor:
+    """uint8 [B, H, W, 3] RGB frames to normalised float [B, 3, H + 2 margin, W + 2 margin], channels last."""
+    x = with_margin(_sent(frames, device), margin).permute(0, 3, 1, 2).float() / 255
     mean, std = _imagenet_statistics(device)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
@@ -264,9 +265,10 @@ def _step(
     rate = learning_rate(recipe, step)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    clean = tensor_from_frames(batch.clean, device)
-    corrupted = tensor_from_frames(batch.corrupted, device)
-    mask = _sent(batch.mask, device)
+    margin = recipe.geometry.margin
+    clean = tensor_from_frames(batch.clean, device, margin)
+    corrupted = tensor_from_frames(batch.corrupted, device, margin)
+    mask = with_margin(_sent(batch.mask, device), margin, dims=(2, 3))
     both = torch.cat([clean, corrupted])
     learning = tuning if tuning is not None and tuning.has_begun(step) else None
     with _autocast(device):

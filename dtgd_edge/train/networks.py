@@ -17,6 +17,7 @@ from dtgd_edge.train.backbones import BackboneSpec, BasicBlock, ResNet, backbone
 from dtgd_edge.train.recipe import StudentRecipe, TNRForm
 
 LEVELS = 3
+FINEST_STRIDE = 4  # pixels per position of the first level; each further level doubles it
 COSINE_EPSILON = 1e-6
 
 
