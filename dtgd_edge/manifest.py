@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dtgd_edge.appearance import FrameStatistics
+from dtgd_edge.errors import ConfigError
 from dtgd_edge.geometry import Geometry
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -120,6 +122,29 @@ class ParityRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Pooling:
+    """How a graph's score follows from its map.
+
+    The map is the linear enlargement of a coarse map; the score is the mean of the coarse map's largest
+    pixels.
+
+    Attributes:
+        stride: a coarse pixel's side in pixels of the map: 1, the map itself, or an even number.
+        top: so many of the largest are averaged; 1: the score is the maximum.
+    """
+
+    stride: int = 1
+    top: int = 1
+
+    def __post_init__(self) -> None:
+        if self.top < 1 or (self.stride != 1 and (self.stride < 4 or self.stride % 2)):
+            raise ConfigError(
+                f"pooling of stride {self.stride} and top {self.top} is impossible; expected a stride of 1, "
+                "4, 6, 8 ... and a top of at least 1; export the bundle again"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a bundle comes from.
 
@@ -160,6 +185,8 @@ class Manifest:
         provenance: where it comes from.
         float_modules: modules that INT8 left in float because verdicts would have been lost otherwise.
         session: backend whose scores the threshold and the golden scores are.
+        statistics: what normal frames look like; None in bundles that were made before this was measured.
+        pooling: how the score follows from the map; None in older bundles.
     """
 
     schema: int
@@ -177,3 +204,5 @@ class Manifest:
     provenance: Provenance
     float_modules: tuple[str, ...] = ()
     session: str = "ort"
+    statistics: FrameStatistics | None = None
+    pooling: Pooling | None = None

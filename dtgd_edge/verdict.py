@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.appearance import Appearance
 from dtgd_edge.errors import ShapeError
 
 
@@ -47,6 +48,7 @@ class Region:
         x, y, width, height: its bounding box.
         area_px: number of anomalous pixels.
         peak: largest map value inside.
+        zone: name of the zone that it lies in; "" outside of all.
     """
 
     x: int
@@ -55,6 +57,7 @@ class Region:
     height: int
     area_px: int
     peak: float
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +69,16 @@ class Verdict:
         frame_index: the frame's number in its source.
         frame_name: file name or position, as the source calls it; "" if it has no name.
         score: None when no score was computed.
-        threshold: a score above it is NG.
+        threshold: a score above it is NG, unless `note` says why not.
         map: float32 [H, W] on the frame's pixel grid; None without a score.
         regions: anomalous areas, largest peak first; empty unless NG.
         stages_ms: duration of each stage, milliseconds, in the order they ran.
         reason: why there is no decision; None otherwise.
         part: number of the part, where the source knows it.
+        zone: name of the zone that score and threshold are of; "" when it has none.
+        note: what a policy made of the score, where score and threshold alone do not say it, as "kind:
+            detail"; "" otherwise. An OK with a score above the threshold always has one.
+        appearance: light, focus and colours of the prepared frame; None when they were not measured.
     """
 
     decision: Decision
@@ -84,9 +91,12 @@ class Verdict:
     reason: str | None = None
     frame_name: str = ""
     part: int | None = None
+    zone: str = ""
+    note: str = ""
+    appearance: Appearance | None = None
 
     def record(self) -> dict[str, Any]:
-        """Everything but the map as plain JSON values; NaN and infinity, unknown to JSON, become None."""
+        """Everything but map and appearance as plain JSON values; NaN and infinity become None."""
         return {
             "frame": self.frame_index,
             "name": self.frame_name,
@@ -94,7 +104,9 @@ class Verdict:
             "decision": self.decision.value,
             "score": _json_number(self.score),
             "threshold": _json_number(self.threshold),
+            "zone": self.zone,
             "reason": self.reason,
+            "note": self.note,
             "regions": [
                 {
                     "x": r.x,
@@ -103,6 +115,7 @@ class Verdict:
                     "height": r.height,
                     "area_px": r.area_px,
                     "peak": _json_number(round(r.peak, 4)),
+                    "zone": r.zone,
                 }
                 for r in self.regions
             ],

@@ -45,7 +45,8 @@ def test_record_is_json_without_the_map() -> None:
     )
     record = json.loads(json.dumps(verdict.record(), allow_nan=False))
     assert record["decision"] == "NG" and record["frame"] == 7 and record["name"] == "part-7.png"
-    assert record["regions"] == [{"x": 1, "y": 2, "width": 3, "height": 4, "area_px": 9, "peak": 0.9123}]
+    box = {"x": 1, "y": 2, "width": 3, "height": 4}
+    assert record["regions"] == [{**box, "area_px": 9, "peak": 0.9123, "zone": ""}]
     assert record["stages_ms"] == {"compute": 1.235}
     assert "map" not in record
 

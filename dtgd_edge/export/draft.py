@@ -7,9 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from dtgd_edge.bundle import SCHEMA, Bundle, Golden, Manifest, Placement, Precision, Provenance, Threshold
+from dtgd_edge.bundle import (
+    SCHEMA,
+    Bundle,
+    Golden,
+    Manifest,
+    Placement,
+    Pooling,
+    Precision,
+    Provenance,
+    Threshold,
+)
 from dtgd_edge.export.onnx import tensor_specs
 from dtgd_edge.train.checkpoint import Checkpoint, CheckpointRecord
+from dtgd_edge.train.graph import MAP_STRIDE
 
 
 def bundle_name(record: CheckpointRecord) -> str:
@@ -54,6 +65,7 @@ def draft_bundle(
         provenance=_provenance(record),
         float_modules=float_modules,
         session=session,
+        pooling=Pooling(MAP_STRIDE, record.recipe.scoring.top),
     )
     none = np.zeros((0, height, width, 3), np.uint8)
     return Bundle(manifest, content, Golden(none, np.zeros(0, np.float32)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from dtgd_edge.appearance import FrameStatistics, statistics_of
 from dtgd_edge.bundle import SUFFIX, Bundle, Golden, Precision
 from dtgd_edge.errors import ConfigError, ParityError
 from dtgd_edge.export import parity
@@ -134,6 +135,7 @@ class Exporter:
         manifest = replace(
             candidate.draft.manifest,
             threshold=judged.threshold,
+            statistics=self._statistics,
             parity=tuple(j.record for j in candidate.judgements),
             golden_tolerance=RULES[precision].golden_tolerance * max(1.0, abs(judged.threshold.value)),
         )
@@ -231,6 +233,10 @@ class Exporter:
         frames = calibration_frames(self._calibration, self._checkpoint.record.recipe.geometry)
         require_pictures(frames, str(self._calibration))
         return frames, str(self._calibration)
+
+    @cached_property
+    def _statistics(self) -> FrameStatistics | None:
+        return statistics_of(self._frames.normals)
 
     @cached_property
     def _float_model(self) -> ModelProto:
