@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dtgd_edge.appearance import statistics_of
 from dtgd_edge.bundle import (
     ENTRIES,
     SCHEMA,
@@ -20,6 +21,7 @@ from dtgd_edge.bundle import (
     Golden,
     Manifest,
     ParityRecord,
+    Pooling,
     Provenance,
     TensorSpec,
     Threshold,
@@ -137,6 +139,35 @@ def test_a_changed_byte_is_named_as_such(path: Path) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(DigestError, match="changed after it was written"):
         Bundle.open(path)
+
+
+def test_a_bundle_of_before_statistics_and_pooling_opens(path: Path, entries: dict[str, bytes]) -> None:
+    values = json.loads(entries["manifest.json"])
+    assert values.pop("statistics") is None and values.pop("pooling") is None
+    path.write_bytes(_sealed({**entries, "manifest.json": json.dumps(values).encode()}))
+    manifest = Bundle.open(path).manifest
+    assert manifest.statistics is None and manifest.pooling is None
+
+
+@pytest.mark.parametrize("pooling", [(2, 1), (5, 1), (0, 1), (4, 0)])
+def test_an_impossible_pooling_is_refused(
+    path: Path, entries: dict[str, bytes], pooling: tuple[int, int]
+) -> None:
+    values = json.loads(entries["manifest.json"])
+    values["pooling"] = {"stride": pooling[0], "top": pooling[1]}
+    path.write_bytes(_sealed({**entries, "manifest.json": json.dumps(values).encode()}))
+    with pytest.raises(BundleError, match="pooling"):
+        Bundle.open(path)
+
+
+def test_statistics_and_pooling_come_back(path: Path) -> None:
+    bundle = _bundle()
+    statistics = statistics_of(bundle.golden.frames)
+    manifest = replace(bundle.manifest, statistics=statistics, pooling=Pooling(4, 3))
+    replace(bundle, manifest=manifest).save(path)
+    opened = Bundle.open(path).manifest
+    assert statistics is not None
+    assert (opened.statistics, opened.pooling) == (statistics, Pooling(4, 3))
 
 
 def test_newer_schema_asks_for_an_update(path: Path, entries: dict[str, bytes]) -> None:

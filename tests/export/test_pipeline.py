@@ -2,17 +2,23 @@
 
 import hashlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dtgd_edge.bundle import SCHEMA, Bundle, Precision
+from dtgd_edge.appearance import appearance_of
+from dtgd_edge.bundle import SCHEMA, Bundle, Pooling, Precision
 from dtgd_edge.errors import ConfigError, ParityError
 from dtgd_edge.export import pipeline
 from dtgd_edge.export.parity import flips_allowed
 from dtgd_edge.export.pipeline import PRECISIONS, RULES, Exported, Exporter, known_precision
+from dtgd_edge.pretend import line_parts
+from dtgd_edge.runtime.inspector import health_gate
 from dtgd_edge.runtime.session import check_golden, open_session, score_all
+from dtgd_edge.runtime.source import Frame
+from dtgd_edge.runtime.zones import coarse_map
 from dtgd_edge.train.checkpoint import Checkpoint
 from dtgd_edge.train.loop import MOST_DEFECTS
 from dtgd_edge.verdict import Scores
@@ -49,6 +55,32 @@ def test_the_manifest_says_what_the_bundle_is(
     assert (origin.checkpoint_sha256, origin.steps) == (record.weights_sha256, record.step)
     assert (origin.data, origin.teacher) == (record.data, "random weights")
     assert {"torch", "onnx", "onnxruntime", "dtgd-edge"} <= set(origin.versions)
+
+
+def test_the_score_follows_from_the_map_as_the_manifest_says(tiny_bundles: Bundles) -> None:
+    for exported in tiny_bundles.values():
+        bundle = exported.bundle
+        assert bundle.manifest.pooling == Pooling(4, 1)
+        with open_session(bundle) as session:
+            for frame in bundle.golden.frames:
+                answer = session.score(frame[None])
+                coarse = coarse_map(answer.map[0], 4)
+                assert coarse.max() == pytest.approx(float(answer.score[0]), rel=1e-4)
+
+
+def test_the_line_passes_every_part_and_names_a_wrong_camera(tiny_bundles: Bundles) -> None:
+    """Parts that the statistics were not measured on, through the gate of the bundle that was written."""
+    bundle = Bundle.open(tiny_bundles["fp32"].path)
+    gate = health_gate(bundle.manifest, is_live=False)
+    assert bundle.manifest.statistics is not None and bundle.manifest.statistics.frames == 6
+    for index, part in enumerate(islice(line_parts(77, 0.5, 64), 60)):
+        frame = Frame(part.image, index)
+        assert gate.fault(frame) is None
+        looks = [
+            appearance_of(bundle.manifest.geometry.apply(im)) for im in (part.image, part.image[..., ::-1])
+        ]
+        assert gate.appearance_fault(looks[0]) is None, part.defect
+        assert (gate.appearance_fault(looks[1]) or "").startswith("wrong channel order: "), part.defect
 
 
 def test_parity_was_kept_and_is_written_down(tiny_bundles: Bundles) -> None:

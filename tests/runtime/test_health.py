@@ -5,6 +5,9 @@ import time
 import numpy as np
 import pytest
 
+from dtgd_edge.appearance import appearance_of, statistics_of
+from dtgd_edge.config import record_from_mapping
+from dtgd_edge.errors import ConfigError
 from dtgd_edge.runtime.health import HealthGate, HealthLimits
 from dtgd_edge.runtime.source import Frame
 
@@ -113,3 +116,76 @@ def test_a_1080p_frame_takes_less_than_a_millisecond() -> None:
             assert kind(gate.fault(frame)) in (None, "stale")
             times_ms.append((time.perf_counter() - begun) * 1000)
     assert min(times_ms) < 1.0
+
+
+def still_frames(noise: float, frames: int, flicker_px: int = 0) -> list[np.ndarray]:
+    """A still scene, brighter and darker than 8 bits can say, seen by a sensor with that much noise."""
+    rng = np.random.default_rng(3)
+    scene = rng.uniform(30, 220, (480, 640, 3))
+    shots = [np.rint(scene + rng.normal(0, noise, scene.shape)).astype(np.uint8) for _ in range(frames)]
+    for shot in shots:
+        shot.reshape(-1)[:flicker_px] = rng.integers(0, 256, flicker_px)
+    return shots
+
+
+def test_a_still_scene_has_noise_and_passes() -> None:
+    for noise in (1.0, 0.2, 0.05):
+        gate = HealthGate(None, True)
+        assert {fault(image, gate) for image in still_frames(noise, 15)} == {None}, noise
+
+
+def test_a_repeated_picture_with_a_clock_in_it_is_nearly_frozen() -> None:
+    gate = HealthGate(None, True)
+    reasons = [fault(image, gate) for image in still_frames(0, 12, flicker_px=600)]
+    assert reasons == [None] * 9 + ["nearly frozen"] * 3
+    off = HealthGate(None, True, HealthLimits(still_share=0))
+    assert {fault(image, off) for image in still_frames(0, 12, flicker_px=600)} == {None}
+
+
+def test_a_clipped_still_scene_is_decided_by_the_pixels_that_have_noise() -> None:
+    rng = np.random.default_rng(4)
+    gate = HealthGate(None, True)
+    for _ in range(15):
+        image = np.zeros((480, 640, 3), np.uint8)  # a lit part of 1 % on black
+        image[200:248, 300:364] = np.rint(rng.normal(150, 1.0, (48, 64, 3))).astype(np.uint8)
+        assert fault(image, gate) is None
+
+
+def test_a_source_may_use_its_buffer_again() -> None:
+    gate = HealthGate(None, True)
+    buffer = noisy()
+    for _ in range(8):
+        buffer[:] = noisy()
+        assert fault(buffer, gate) is None
+
+
+def test_appearance_is_compared_only_where_statistics_are_known() -> None:
+    frames = [noisy(grey, (64, 64, 3)) for grey in (115, 120, 125)]
+    gate = HealthGate(None, False, statistics=statistics_of(frames))
+    assert gate.appearance_fault(appearance_of(noisy(121, (64, 64, 3)))) is None
+    dark = appearance_of(noisy(40, (64, 64, 3)))
+    assert kind(gate.appearance_fault(dark)) == "under-exposed"
+    assert HealthGate(None, False).appearance_fault(dark) is None
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"black": 0.97},
+        {"contrast": 2.0},
+        {"frozen_frames": 1},
+        {"still_share": 1.0},
+        {"stale_ms": 0.0},
+        {"stale_ms": float("nan")},
+    ],
+)
+def test_impossible_limits(keys: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="health"):
+        HealthLimits(**keys)  # type: ignore[arg-type]
+
+
+def test_the_table_of_a_line_file() -> None:
+    limits = record_from_mapping(
+        {"frozen_frames": 8, "appearance": {"sharpness_share": 0.5}}, HealthLimits, "line.toml"
+    )
+    assert (limits.frozen_frames, limits.appearance.sharpness_share) == (8, 0.5)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtgd_edge.appearance import statistics_of
 from dtgd_edge.bundle import Bundle, Golden, Manifest, TensorSpec, Threshold
 from dtgd_edge.errors import BackendError, BundleError
 from dtgd_edge.geometry import Geometry
@@ -204,3 +205,15 @@ def test_a_manifest_with_another_batch(tiny_bundle: Bundle) -> None:
         OrtSession(
             dataclasses.replace(tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, input=spec))
         )
+
+
+def test_a_frame_unlike_the_normal_ones_gets_no_score(tiny_bundle: Bundle) -> None:
+    normals = [tiny_bundle.manifest.geometry.apply(GREY)]
+    manifest = dataclasses.replace(tiny_bundle.manifest, statistics=statistics_of(normals))
+    inspector = Inspector(OrtSession(tiny_bundle), manifest)
+    assert inspector.inspect(GREY).decision is Decision.OK
+    verdict = inspector.inspect((GREY * 0.4).astype(np.uint8))
+    assert verdict.decision is Decision.NO_DECISION and verdict.score is None
+    assert verdict.reason is not None and verdict.reason.startswith("under-exposed: ")
+    assert verdict.appearance is not None and verdict.appearance.brightness < 0.25
+    assert list(verdict.stages_ms) == ["capture", "wait", "gate", "geometry"]
