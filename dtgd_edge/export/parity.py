@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from dtgd_edge.bundle import MetricParity, ParityRecord
 from dtgd_edge.errors import ParityError
 from dtgd_edge.export.target import LimitsTarget
+from dtgd_edge.ranks import rank_correlation
 from dtgd_edge.train.metrics import Metrics
 from dtgd_edge.verdict import Scores
 
@@ -145,21 +146,6 @@ def stress_frames(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
 def non_finite(scores: Scores) -> int:
     """Number of scores and map pixels that are NaN or infinite."""
     return int((~np.isfinite(scores.score)).sum() + (~np.isfinite(scores.map)).sum())
-
-
-def rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Spearman's correlation of two score lists; 1 when either is constant in the same places."""
-    ranks_a, ranks_b = _ranks(a), _ranks(b)
-    if ranks_a.std() == 0 or ranks_b.std() == 0:
-        return 1.0 if np.array_equal(ranks_a, ranks_b) else 0.0
-    return float(np.corrcoef(ranks_a, ranks_b)[0, 1])
-
-
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Ranks from 0; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts + 1) / 2)[inverse], np.float64)
 
 
 def _finite(value: float) -> float:

@@ -6,7 +6,8 @@
     source.py     where frames come from; sources/ has one file per kind
     health.py     which frames cannot be judged
     inspector.py  from a frame to a verdict
-    loop.py       from a source to the sinks: handoff.py between the threads, summary.py of it all
+    loop.py       from a source to the sinks: handoff.py between the threads, judge.py who decides,
+                  chore.py between the frames, delivery.py to the sinks, summary.py of it all
     sink.py       where verdicts go; sinks/ has one file per place
     overlay.py    a verdict as a picture
     calibrate.py  another threshold for a bundle; promise.py is what n good parts can promise

@@ -3,19 +3,23 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dtgd_edge.errors import BackendError, SourceTimeout
+from dtgd_edge.runtime.chore import Chore, Chores
+from dtgd_edge.runtime.delivery import Delivery, Outlet
+from dtgd_edge.runtime.event import Events
 from dtgd_edge.runtime.handoff import EndOfFrames, Handoff
-from dtgd_edge.runtime.inspector import Inspector
+from dtgd_edge.runtime.judge import FrameJudge, Judged, Panel, PartJudge, no_decision
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.runtime.summary import StoppedBy, Summary, Tally
-from dtgd_edge.verdict import Decision, Verdict
+from dtgd_edge.verdict import Verdict
 
 QUEUE_SIZE = 4
 SILENCE_LIMIT_S = 30.0
+PART_SILENCE_S = 1.0
 BACKEND_FAILURES = 3
 
 # How often a waiting loop looks whether it was told to stop.
@@ -27,13 +31,18 @@ _log = logging.getLogger(__name__)
 
 def run_loop(
     source: FrameSource,
-    inspector: Inspector,
-    sinks: Sequence[Sink],
+    inspector: FrameJudge,
+    sinks: Sequence[Sink | Outlet],
     *,
     stop: threading.Event | None = None,
     queue_size: int = QUEUE_SIZE,
     max_frames: int | None = None,
     silence_limit_s: float = SILENCE_LIMIT_S,
+    judges: Sequence[PartJudge] = (),
+    part_silence_s: float = PART_SILENCE_S,
+    chores: Sequence[Chore] = (),
+    watchdog: Callable[[], None] = lambda: None,
+    events: Events | None = None,
 ) -> Summary:
     """Judge every frame of a source until it ends.
 
@@ -43,11 +52,18 @@ def run_loop(
     Args:
         source: closed when this returns, however it returns.
         inspector: stays open.
-        sinks: each gets every verdict, in this order; they stay open.
+        sinks: each gets every verdict; they stay open. A bare sink that fails ends the run; an Outlet
+            says what its failure means.
         stop: set it, from a signal handler or another thread, to end after the current frame.
         queue_size: frames that may wait, of a source that is not live.
         max_frames: end after so many frames.
         silence_limit_s: a live source that delivers nothing for so long has failed.
+        judges: decide about parts, one after the other, between the inspector and the sinks; none: every
+            frame is a part.
+        part_silence_s: without a frame for so long, the judges are flushed: the part has gone by.
+        chores: called between frames, in this order, by the thread that judges.
+        watchdog: called at every turn, at least ten times a second unless a frame or a chore takes longer.
+        events: are told when a sink goes down and comes back, and counted in the summary.
 
     Returns:
         Counts and times.
@@ -55,17 +71,25 @@ def run_loop(
     Raises:
         SourceError: the source failed; every frame that had arrived was judged and delivered first.
         SourceTimeout: a live source went silent.
-        SinkError: a sink refused a verdict; the other sinks were given it first.
+        SinkError: a sink that ends the run refused a verdict; the other sinks were given it first.
         BackendError: the session failed BACKEND_FAILURES times in a row (one failure alone is a
-            NO_DECISION, so that a hiccup of the device does not stop the line).
+            NO_DECISION, so that a hiccup of the device does not stop the line), or a chore gave up.
     """
     begun = time.monotonic()
     handoff = Handoff(1 if source.is_live else queue_size, keeps_newest=source.is_live)
     reader = threading.Thread(target=_read, args=(source, handoff), name="dtgd-reader", daemon=True)
-    run = _Run(handoff, inspector, sinks, stop or threading.Event(), max_frames, source.is_live)
+    events = events or Events()
+    delivery = Delivery(sinks, events)
+    run = _Run(handoff, inspector, Panel(judges), delivery, chores, watchdog, source.is_live)
+    events.listen(run.tally.add_event)
     reader.start()
     try:
-        stopped_by = run.until_end(silence_limit_s if source.is_live else None)
+        stopped_by = run.until_end(
+            stop or threading.Event(),
+            max_frames,
+            silence_limit_s if source.is_live else None,
+            part_silence_s,
+        )
     finally:
         # In this order: a reader that waits for room goes on, one that waits for a frame is told, and
         # both have then ended by themselves.
@@ -77,7 +101,7 @@ def run_loop(
             if reader.is_alive():
                 # Inside the camera's driver; it is a daemon, so the process can end all the same.
                 _log.warning("%s did not return from its last read in %.0f s", source.description, _JOIN_S)
-    return run.tally.summary(handoff.dropped, time.monotonic() - begun, stopped_by)
+    return run.tally.summary(handoff.dropped, time.monotonic() - begun, stopped_by, delivery.failures)
 
 
 def _read(source: FrameSource, handoff: Handoff) -> None:
@@ -103,46 +127,66 @@ class _Run:
     def __init__(
         self,
         handoff: Handoff,
-        inspector: Inspector,
-        sinks: Sequence[Sink],
-        stop: threading.Event,
-        max_frames: int | None,
+        inspector: FrameJudge,
+        panel: Panel,
+        delivery: Delivery,
+        chores: Sequence[Chore],
+        watchdog: Callable[[], None],
         is_live: bool,
     ) -> None:
         self.tally = Tally()
         self._handoff = handoff
         self._inspector = inspector
-        self._sinks = sinks
-        self._stop = stop
-        self._max_frames = max_frames
+        self._panel = panel
+        self._delivery = delivery
+        self._chores = Chores(chores, self.tally.add_chore)
+        self._watchdog = watchdog
         self._is_live = is_live
         self._backend_failures = 0
 
-    def until_end(self, silence_limit_s: float | None) -> StoppedBy:
+    def until_end(
+        self,
+        stop: threading.Event,
+        max_frames: int | None,
+        silence_limit_s: float | None,
+        part_silence_s: float,
+    ) -> StoppedBy:
         heard = time.monotonic()
-        while not self._stop.is_set():
-            if self._max_frames is not None and self.tally.frames >= self._max_frames:
+        is_part_open = False
+        while not stop.is_set():
+            self._watchdog()
+            self._chores.run()
+            if max_frames is not None and self.tally.frames >= max_frames:
+                self._deliver(self._panel.flush())
                 return "max_frames"
             try:
                 frame = self._handoff.take(_GLANCE_S)
             except EndOfFrames:
+                self._deliver(self._panel.flush())
                 return "end of source"
+            except Exception:
+                self._deliver(self._panel.flush())
+                raise
+            silent_s = time.monotonic() - heard
             if frame is not None:
                 self._judge(frame if self._is_live else _arriving_now(frame))
-                heard = time.monotonic()
-            elif silence_limit_s is not None and time.monotonic() - heard > silence_limit_s:
+                heard, is_part_open = time.monotonic(), True
+            elif is_part_open and silent_s > part_silence_s:
+                self._deliver(self._panel.flush())
+                is_part_open = False
+            elif silence_limit_s is not None and silent_s > silence_limit_s:
+                self._deliver(self._panel.flush())
                 raise SourceTimeout(
                     f"the source gave nothing for {silence_limit_s:.0f} s; expected frames; "
                     "check the camera, its cable and its trigger, then start again"
                 )
+        self._deliver(self._panel.flush())
         return "stop"
 
     def _judge(self, frame: Frame) -> None:
         verdict = self._verdict(frame)
-        judged_ns = time.monotonic_ns()
-        self._deliver(verdict, frame)
-        write_ms = (time.monotonic_ns() - judged_ns) / 1e6
-        self.tally.add(verdict, (judged_ns - frame.captured_ns) / 1e6, write_ms)
+        self.tally.add_frame(verdict)
+        self._deliver(self._panel.add(verdict, frame))
 
     def _verdict(self, frame: Frame) -> Verdict:
         try:
@@ -152,28 +196,14 @@ class _Run:
             if self._backend_failures >= BACKEND_FAILURES:
                 raise
             _log.error("frame %d: %s", frame.index, exc)
-            return Verdict(
-                Decision.NO_DECISION,
-                frame.index,
-                self._inspector.threshold,
-                reason=f"session failed: {exc}",
-                frame_name=frame.name,
-                part=frame.part,
-            )
+            return no_decision(frame, self._inspector.threshold, f"session failed: {exc}")
         if verdict.score is not None:
             self._backend_failures = 0
         return verdict
 
-    def _deliver(self, verdict: Verdict, frame: Frame) -> None:
-        """Give a verdict to every sink: a full disk must not keep a bad part from being rejected."""
-        first: Exception | None = None
-        for sink in self._sinks:
-            try:
-                sink.write(verdict, frame)
-            except Exception as exc:
-                if first is None:
-                    first = exc
-                else:
-                    _log.error("frame %d: another sink failed too: %s", frame.index, exc)
-        if first is not None:
-            raise first
+    def _deliver(self, decided: list[Judged]) -> None:
+        for verdict, frame in decided:
+            judged_ns = time.monotonic_ns()
+            delivered = self._delivery.give(verdict, frame)
+            write_ms = (time.monotonic_ns() - judged_ns) / 1e6
+            self.tally.add_verdict(delivered, (judged_ns - frame.captured_ns) / 1e6, write_ms)

@@ -12,8 +12,8 @@ from onnx import ModelProto
 from dtgd_edge.export.int8 import Quantiser
 from dtgd_edge.export.levels import with_calibrated_levels
 from dtgd_edge.export.onnx import INPUT, onnx_from_graph
-from dtgd_edge.export.parity import rank_correlation
 from dtgd_edge.export.target import target_from_name
+from dtgd_edge.ranks import rank_correlation
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.graph import ScoringGraph, calibrate_levels
 from dtgd_edge.train.networks import DTGD

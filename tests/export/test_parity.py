@@ -7,7 +7,8 @@ import pytest
 
 from dtgd_edge.bundle import ParityRecord
 from dtgd_edge.errors import ParityError
-from dtgd_edge.export.parity import compare, rank_correlation, require
+from dtgd_edge.export.parity import compare, require
+from dtgd_edge.ranks import rank_correlation
 from dtgd_edge.verdict import Scores
 
 

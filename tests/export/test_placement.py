@@ -11,11 +11,11 @@ from onnx import ModelProto, NodeProto, numpy_helper
 
 from dtgd_edge.export.int8 import Quantiser
 from dtgd_edge.export.onnx import INPUT, node_scopes, onnx_from_graph
-from dtgd_edge.export.parity import rank_correlation
 from dtgd_edge.export.placement import is_within
 from dtgd_edge.export.precision import fp16_graph
 from dtgd_edge.export.sums import with_channel_products
 from dtgd_edge.export.target import Target, target_from_name
+from dtgd_edge.ranks import rank_correlation
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
 from dtgd_edge.train.graph import ScoringGraph, distil
 

@@ -14,10 +14,10 @@ from dtgd_edge.bundle import Precision
 from dtgd_edge.errors import BackendError
 from dtgd_edge.export.int8 import Quantiser
 from dtgd_edge.export.onnx import node_scopes
-from dtgd_edge.export.parity import rank_correlation
 from dtgd_edge.export.pipeline import Exported
 from dtgd_edge.export.precision import fp16_graph, fp16_rounded_graph
 from dtgd_edge.export.target import Target
+from dtgd_edge.ranks import rank_correlation
 from dtgd_edge.runtime.session import open_session, score_all
 from dtgd_edge.train.checkpoint import Checkpoint
 from dtgd_edge.train.graph import ScoringGraph, distil

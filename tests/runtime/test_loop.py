@@ -10,6 +10,8 @@ import pytest
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, SinkError, SourceLost, SourceTimeout
+from dtgd_edge.runtime.delivery import Outlet
+from dtgd_edge.runtime.event import Event, Events
 from dtgd_edge.runtime.inspector import STAGES, Inspector
 from dtgd_edge.runtime.loop import run_loop
 from dtgd_edge.runtime.sessions.ort import OrtSession
@@ -291,3 +293,112 @@ def test_a_source_that_cannot_be_closed_still_lets_the_reader_end(inspector: Ins
 def test_an_empty_source(inspector: Inspector) -> None:
     summary = in_time(lambda: run_loop(PretendSource(0), inspector, []))
     assert summary.frames == 0 and summary.record()["latency_ms"]["p50"] is None
+
+
+class Pairs:
+    """One verdict about every two frames."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Verdict, Frame]] = []
+
+    def add(self, verdict: Verdict, frame: Frame) -> list[tuple[Verdict, Frame]]:
+        self._waiting.append((verdict, frame))
+        return self.flush() if len(self._waiting) == 2 else []
+
+    def flush(self) -> list[tuple[Verdict, Frame]]:
+        last, self._waiting = self._waiting[-1:], []
+        return last
+
+
+@pytest.mark.parametrize("error", [None, SourceLost("the cable is out")])
+def test_a_part_that_waits_for_frames_is_delivered_at_the_end(
+    inspector: Inspector, error: Exception | None
+) -> None:
+    sink = Collector()
+    source = PretendSource(5, error=error)
+    if error is None:
+        summary = in_time(lambda: run_loop(source, inspector, [sink], judges=[Pairs()]))
+        assert (summary.frames, summary.ok) == (5, 3) and summary.stages_ms["score"].count == 5
+    else:
+        with pytest.raises(SourceLost):
+            in_time(lambda: run_loop(source, inspector, [sink], judges=[Pairs()]))
+    assert sink.indices == [1, 3, 4]
+
+
+def test_a_part_whose_frames_stay_away_is_delivered_after_a_while(inspector: Inspector) -> None:
+    stop, sink = threading.Event(), Collector()
+    source = PretendSource(3, is_live=True, every_s=0.02, blocks=True)
+
+    def work() -> None:
+        run_loop(source, inspector, [sink], stop=stop, judges=[Pairs()], part_silence_s=0.1)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while sink.indices != [1, 2] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sink.indices == [1, 2]
+    stop.set()
+    worker.join(PATIENCE_S)
+
+
+def test_chores_run_between_frames_in_the_judging_thread_and_are_billed(inspector: Inspector) -> None:
+    threads: set[str] = set()
+    due = iter([False, True, False, True])
+
+    def chore(now_ns: int) -> bool:
+        threads.add(threading.current_thread().name)
+        assert now_ns <= time.monotonic_ns()
+        if is_due := next(due, False):
+            time.sleep(0.01)
+        return is_due
+
+    turns: list[int] = []
+    source = PretendSource(5)
+    summary = in_time(
+        lambda: run_loop(source, inspector, [], chores=[chore], watchdog=lambda: turns.append(1))
+    )
+    assert summary.chores == summary.stages_ms["chore"].count == 2
+    assert summary.stages_ms["chore"].p50 is not None and summary.stages_ms["chore"].p50 >= 10
+    assert tuple(summary.stages_ms)[-1] == "chore" and summary.record()["chores"] == 2
+    assert len(threads) == 1 and "dtgd-reader" not in threads
+    assert len(turns) >= 6
+
+
+def test_a_live_source_keeps_its_newest_frame_during_a_chore(inspector: Inspector) -> None:
+    source, sink = PretendSource(40, is_live=True, every_s=0.005), Collector()
+    due = iter([False, False, True])
+
+    def chore(now_ns: int) -> bool:
+        if is_due := next(due, False):
+            time.sleep(0.1)
+        return is_due
+
+    summary = in_time(lambda: run_loop(source, inspector, [sink], chores=[chore]))
+    assert summary.dropped > 5 and summary.frames + summary.dropped == 40
+
+
+def test_a_chore_that_gives_up_ends_the_run(inspector: Inspector) -> None:
+    def chore(now_ns: int) -> bool:
+        raise BackendError("the device stays away")
+
+    source = PretendSource(1000)
+    with pytest.raises(BackendError, match="stays away"):
+        in_time(lambda: run_loop(source, inspector, [], chores=[chore]))
+    assert source.closed.is_set()
+
+
+def test_what_happens_is_counted(inspector: Inspector) -> None:
+    events = Events()
+    told = iter([Event("source lost", ""), Event("source back", ""), Event("source back", "")])
+
+    def chore(now_ns: int) -> bool:
+        if event := next(told, None):
+            events.tell(event)
+        return False
+
+    outlet = Outlet(Collector(fails_at=2), "mqtt", "tell")
+    summary = in_time(lambda: run_loop(PretendSource(5), inspector, [outlet], chores=[chore], events=events))
+    assert summary.ok == 5 and summary.sink_failures == {"mqtt": 1} and summary.reconnects == 2
+    assert summary.events == {"source lost": 1, "source back": 2, "sink down": 1, "sink back": 1}
+    assert summary.record()["reconnects"] == 2
