@@ -82,6 +82,19 @@ class Opened:
             return 0.0
         return check_golden(self.bundle, self.inspector.session)
 
+    def opened_again(self, open_inspector: OpenInspector) -> "Opened":
+        """Close the session and open and prove another one, at the same threshold.
+
+        Raises:
+            BackendError: no session, or one that disagrees with the golden scores.
+        """
+        threshold = self.inspector.threshold
+        self.close()  # first: a small device has no room for two
+        again = Opened.of(self.path, self.bundle, open_inspector)
+        if again.inspector.threshold != threshold:
+            again.inspector.set_threshold(threshold)
+        return again
+
     def close(self) -> None:
         """Close the session."""
         self.inspector.close()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dtgd_edge.errors import BackendError, ConfigError
 from dtgd_edge.runtime.event import Event, Events
-from dtgd_edge.runtime.live import LiveInspector, Opened, OpenInspector
+from dtgd_edge.runtime.live import LiveInspector, OpenInspector
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,11 @@ class Recovery:
             return False
         if now_ns < self._due_ns:
             return False
-        lost = self._live.active
-        threshold = lost.inspector.threshold
-        lost.close()  # first: a small device has no room for two
         try:
-            again = Opened.of(lost.path, lost.bundle, self._open_inspector)
+            again = self._live.active.opened_again(self._open_inspector)
         except BackendError as exc:
             self._failed(exc, now_ns)
             return True
-        if threshold != again.inspector.threshold:
-            again.inspector.set_threshold(threshold)
         self._live.install(again)
         tries = self._failed_tries + 1
         self._events.tell(Event("session back", f"{again.label}: opened at try {tries} and proven"))
@@ -83,7 +78,7 @@ class Recovery:
         self._failed_tries += 1
         if self._config.tries and self._failed_tries >= self._config.tries:
             raise BackendError(
-                f"the session could not be opened again in {self._failed_tries} tries, at last because: {error}"
+                f"the session was not opened again in {self._failed_tries} tries, at last because: {error}"
             ) from error
         doublings = min(self._failed_tries - 1, 30)
         wait_s = min(self._config.longest_wait_s, self._config.first_wait_s * 2.0**doublings)

@@ -1,4 +1,5 @@
-"""A CUDA device and a TensorRT module of plain Python, to run the session's logic without a GPU.
+"""A CUDA device and a TensorRT module of plain Python, to run the session's logic without a GPU; a session
+of plain Python that fails on demand.
 
 The fake engine computes the tiny graph of conftest.py.
 """
@@ -10,10 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, BackendUnavailable
 from dtgd_edge.runtime.cuda import Cuda, HostBuffer
 from dtgd_edge.runtime.cuda_driver import Gpu
+from dtgd_edge.runtime.inspector import Inspector
+from dtgd_edge.runtime.session import Session, SessionSpec
+from dtgd_edge.runtime.source import Frame
 from dtgd_edge.runtime.trt.library import Library, library_for_build
+from dtgd_edge.verdict import Scores
 
 ORIN = Gpu("Orin", "8.7", 7620, True, "12.6")
 DESKTOP = Gpu("RTX 4090", "8.9", 24000, False, "13.0")
@@ -254,3 +260,58 @@ def has_rtx() -> tuple[bool, str]:
         return bool(library_for_build("rtx", has_gpu=False)), ""
     except BackendUnavailable as exc:
         return False, str(exc)
+
+
+class GreySession(Session):
+    """The tiny graph of conftest.py in numpy.
+
+    Attributes:
+        fails: whether scoring raises BackendError.
+        gain: what scores are multiplied by, to disagree with the golden scores.
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.fails = False
+        self.gain = gain
+        self.is_closed = False
+        self.scored = 0
+
+    @property
+    def spec(self) -> SessionSpec:
+        return SessionSpec("grey", "nothing", 1, (64, 64))
+
+    def score(self, frames: np.ndarray) -> Scores:
+        if self.fails or self.is_closed:
+            raise BackendError("the device is gone")
+        self.scored += 1
+        anomaly_map = np.abs(frames.astype(np.float32).mean(3) - 128.0) / 32.0 * np.float32(self.gain)
+        return Scores(anomaly_map.max((1, 2)), anomaly_map)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class GreyDevice:
+    """Opens GreySessions and remembers them.
+
+    Attributes:
+        refuses: how many of the next openings fail.
+        gain: of the sessions that are opened from now on.
+    """
+
+    def __init__(self) -> None:
+        self.refuses = 0
+        self.gain = 1.0
+        self.sessions: list[GreySession] = []
+
+    def __call__(self, bundle: Bundle) -> Inspector:
+        if self.refuses:
+            self.refuses -= 1
+            raise BackendError("the device does not answer")
+        self.sessions.append(GreySession(self.gain))
+        return Inspector(self.sessions[-1], bundle.manifest)
+
+
+def grey_frame(index: int, grey: int) -> Frame:
+    """A frame that scores |grey - 128| / 32."""
+    return Frame(np.full((64, 64, 3), grey, np.uint8), index)
