@@ -8,6 +8,10 @@
     inspector.py  from a frame to a verdict
     loop.py       from a source to the sinks: handoff.py between the threads, judge.py who decides,
                   chore.py between the frames, delivery.py to the sinks, summary.py of it all
+    live.py       the inspector of a running line: recovery.py opens its session again, selftest.py proves
+                  it, swap.py puts another bundle in (shadow.py beside it, probation.py after it,
+                  watch.py finds it), masters.py shows it parts that are known
+    drift.py      light, focus and scores that move slowly; cusum.py is the test
     sink.py       where verdicts go; sinks/ has one file per place
     overlay.py    a verdict as a picture
     calibrate.py  another threshold for a bundle; promise.py is what n good parts can promise
@@ -18,25 +22,39 @@ none of them.
 """
 
 from dtgd_edge.runtime.calibrate import Calibrator
+from dtgd_edge.runtime.delivery import Outlet
+from dtgd_edge.runtime.drift import Drift
 from dtgd_edge.runtime.health import HealthGate, HealthLimits
 from dtgd_edge.runtime.inspector import Inspector
+from dtgd_edge.runtime.live import LiveInspector
 from dtgd_edge.runtime.loop import run_loop
+from dtgd_edge.runtime.masters import MasterParts
+from dtgd_edge.runtime.recovery import Recovery
+from dtgd_edge.runtime.selftest import SelfTest
 from dtgd_edge.runtime.session import Session, SessionSpec, check_golden, open_session
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame, FrameSource, is_uri, open_source
 from dtgd_edge.runtime.summary import Summary
+from dtgd_edge.runtime.swap import Swap
 
 __all__ = [
     "Calibrator",
+    "Drift",
     "Frame",
     "FrameSource",
     "HealthGate",
     "HealthLimits",
     "Inspector",
+    "LiveInspector",
+    "MasterParts",
+    "Outlet",
+    "Recovery",
+    "SelfTest",
     "Session",
     "SessionSpec",
     "Sink",
     "Summary",
+    "Swap",
     "check_golden",
     "is_uri",
     "open_session",
