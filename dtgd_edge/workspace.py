@@ -27,18 +27,23 @@ def newest_checkpoint(workspace: Path) -> Path:
     return found[-1].parent
 
 
+def bundles(workspace: Path) -> list[Path]:
+    """List the bundles in `workspace` and `workspace/bundles`."""
+    return [
+        path
+        for folder in (workspace, workspace / BUNDLES)
+        for path in folder.glob(f"*{SUFFIX}")
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
 def newest_bundle(workspace: Path) -> Path:
     """Find the bundle that was written last, in `workspace` or `workspace/bundles`.
 
     Raises:
         BundleError: there is none.
     """
-    found = [
-        path
-        for folder in (workspace, workspace / BUNDLES)
-        for path in folder.glob(f"*{SUFFIX}")
-        if path.is_file() and not path.name.startswith(".")
-    ]
+    found = bundles(workspace)
     if not found:
         raise BundleError(
             f"no bundle in {workspace} or {workspace / BUNDLES}; expected one from dtgd-edge export; "

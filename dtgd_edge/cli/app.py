@@ -6,6 +6,7 @@ import sys
 import typer
 
 from dtgd_edge.cli import (
+    audit,
     bench,
     build,
     calibrate,
@@ -15,6 +16,7 @@ from dtgd_edge.cli import (
     evaluate,
     export,
     info,
+    replay,
     run,
     sample,
     suite,
@@ -45,6 +47,8 @@ app.command()(info.info)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
 app.command()(suite.suite)
+app.add_typer(audit.audit, name="audit")
+app.command()(replay.replay)
 
 
 def main() -> None:
