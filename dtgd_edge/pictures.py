@@ -47,6 +47,26 @@ def read_picture(path: Path) -> Image:
     """
     import cv2
 
+    return _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+
+
+def read_as_written(path: Path) -> Image:
+    """Decode a picture as `write_picture` was given it, if its kind is lossless.
+
+    Returns:
+        uint8 or uint16, [H, W], BGR [H, W, 3] or BGRA [H, W, 4].
+
+    Raises:
+        DataError: as `read_picture`.
+    """
+    import cv2
+
+    return _decoded(path, cv2.IMREAD_UNCHANGED)
+
+
+def _decoded(path: Path, flags: int) -> Image:
+    import cv2
+
     try:
         content = path.read_bytes()
     except OSError as exc:
@@ -58,7 +78,7 @@ def read_picture(path: Path) -> Image:
     if damage := _damage(content):
         raise DataError(f"{path} {damage}; expected a whole picture; delete it or copy it again")
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:  # for instance more pixels than OpenCV's limit
         image = None
     if image is None:

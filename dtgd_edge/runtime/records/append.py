@@ -1,12 +1,13 @@
 """Adds rows to the audit log, several in one transaction."""
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from dtgd_edge.errors import DataError, SinkError
 from dtgd_edge.runtime.event import Event
-from dtgd_edge.runtime.records.anchor import Anchor, anchor_path, read_anchor
+from dtgd_edge.runtime.records.anchor import Anchor, anchor_path, read_anchor, write_anchor
 from dtgd_edge.runtime.records.database import Head, chain_of, head_of, make_tables, open_to_write
 from dtgd_edge.runtime.records.digest import pixels_digest
 from dtgd_edge.runtime.records.row import COLUMNS, Draft, Judge, Row, draft_of_event, draft_of_judge
@@ -44,6 +45,9 @@ class LogAppender:
             self._head = head_of(self._connection, self._chain)
             if (cut := _cut(self._connection, path, self._head)) is not None:
                 self.append([draft_of_event(cut)])
+            elif self._head.sequence == 0:
+                # Before the first row: rows without a side file are a sign that somebody removed it.
+                write_anchor(path, Anchor(self._head.log_id, 0, self._head.hash, time.time_ns()))
         except sqlite3.Error as exc:
             self._connection.close()
             raise SinkError(

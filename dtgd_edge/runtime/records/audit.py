@@ -15,7 +15,7 @@ from dtgd_edge.runtime.records.archive import PictureArchive
 from dtgd_edge.runtime.records.chain import read_key
 from dtgd_edge.runtime.records.keeper import Keeper
 from dtgd_edge.runtime.records.losses import Losses
-from dtgd_edge.runtime.records.row import Draft, Judge, draft_of_event, draft_of_verdict
+from dtgd_edge.runtime.records.row import Draft, Entry, Judge, draft_of_event, draft_of_verdict
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame
 from dtgd_edge.verdict import Verdict
@@ -67,18 +67,6 @@ class AuditConfig:
                 raise ConfigError(f"audit {name} {value} is impossible; expected {least} or more; raise it")
 
 
-class _Entry:
-    """A draft on its way; `fault` and `is_settled` are written under the sink's lock."""
-
-    __slots__ = ("draft", "fault", "is_given_up", "is_settled")
-
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        self.fault: str | None = None
-        self.is_settled = False
-        self.is_given_up = False
-
-
 class AuditSink(Sink):
     """Records verdicts, and events of any thread (`events.listen(audit.note)`).
 
@@ -116,8 +104,9 @@ class AuditSink(Sink):
             self._path, self.run, key, config.synchronous, config.timeout_ms * 3 // 4
         )
         self._changed = threading.Condition()
-        self._queue: deque[_Entry] = deque()
+        self._queue: deque[Entry] = deque()
         self._losses = Losses()
+        self._accounted = Losses()  # what the account that is being written tells of
         self._waiting = 0
         self._fault: str | None = None
         self._is_closed = False
@@ -135,7 +124,7 @@ class AuditSink(Sink):
     def unrecorded(self) -> int:
         """Verdicts that no row tells of yet."""
         with self._changed:
-            return self._losses.verdicts
+            return self._losses.verdicts + self._accounted.verdicts
 
     def judged_by(self, judge: Judge) -> None:
         """Another bundle or device judges from now on; call it between two verdicts."""
@@ -145,10 +134,10 @@ class AuditSink(Sink):
         """Record one verdict.
 
         Raises:
-            SinkError: it was not recorded, within `timeout_ms`. Only a commit that the disk finishes after
-                that time is an exception: that row may appear all the same.
+            SinkError: it was not recorded within `timeout_ms`. When its commit had begun by then and succeeds
+                later, an event "recorded late" follows the row.
         """
-        entry = _Entry(self._draft(verdict, frame))
+        entry = Entry(self._draft(verdict, frame))
         with self._changed:
             fault = self._enqueue(entry)
             must_wait = self._config.commit_every_ms == 0 or self._fault is not None
@@ -160,7 +149,7 @@ class AuditSink(Sink):
 
     def note(self, event: Event) -> None:
         """Record an event; never waits. After `close` there is no log any more to record it in."""
-        entry = _Entry(draft_of_event(event))
+        entry = Entry(draft_of_event(event))
         with self._changed:
             if not self._is_closed:
                 self._enqueue(entry)
@@ -174,7 +163,7 @@ class AuditSink(Sink):
         with self._changed:
             if self._is_closed:
                 return
-            self._enqueue(_Entry(draft_of_event(Event("run ended", f"run {self.run}", who=_WHO))))
+            self._enqueue(Entry(draft_of_event(Event("run ended", f"run {self.run}", who=_WHO))))
             self._is_closed = True
             self._changed.notify_all()
         limit_s = 2 * self._config.timeout_ms / 1e3 + 5
@@ -184,6 +173,7 @@ class AuditSink(Sink):
             self._appender.close()
         with self._changed:
             losses = self._losses
+            losses.add_earlier(self._accounted)
             if self._writer.is_alive():
                 losses.add([e.draft for e in self._queue], "the disk does not answer")
             if losses:
@@ -198,23 +188,21 @@ class AuditSink(Sink):
         has_digest = wanted == "every" or (wanted == "kept" and picture is not None)
         return draft_of_verdict(verdict, self._judge, frame.image if has_digest else None, picture)
 
-    def _enqueue(self, entry: _Entry) -> str | None:
+    def _enqueue(self, entry: Entry) -> str | None:
         """Under the lock: queue an entry, or count it as lost and say why."""
-        fault = None
         if self._is_closed:
             return f"audit log {self._path} is closed; expected an open one; open it again"
         if len(self._queue) >= self._config.queue_rows:
-            fault = (
+            self._losses.add([entry.draft], "the disk was too slow")
+            return (
                 f"audit log {self._path} has {len(self._queue)} rows waiting; expected a quicker disk; "
                 "see what slows it or raise queue_rows"
             )
-            self._losses.add([entry.draft], "the disk was too slow")
-        else:
-            self._queue.append(entry)
-            self._changed.notify_all()
-        return fault
+        self._queue.append(entry)
+        self._changed.notify_all()
+        return None
 
-    def _settled(self, entry: _Entry) -> str | None:
+    def _settled(self, entry: Entry) -> str | None:
         """Under the lock: wait for an entry's commit; what went wrong."""
         self._waiting += 1
         try:
@@ -233,19 +221,24 @@ class AuditSink(Sink):
         """The writing thread."""
         is_done = False
         while not is_done:
-            batch, losses = self._take()
-            fault = self._record(batch, losses)
+            batch = self._take()
+            is_recording = bool(batch or self._accounted)
+            fault = self._record([entry.draft for entry in batch])
             with self._changed:
                 for entry in batch:
                     entry.fault, entry.is_settled = fault, True
                 self._changed.notify_all()
                 is_done = self._is_closed and not self._queue
+                late = [str(entry.draft.columns["frame"]) for entry in batch if entry.is_given_up]
             if fault is not None:
                 self._down(fault)
-            elif batch or losses:
+            elif is_recording:
                 self._up()
+            if fault is None and late:
+                detail = f"frames {', '.join(late)}: their rows were committed after the line had given up"
+                self._record([draft_of_event(Event("recorded late", detail, is_alarm=True, who=_WHO))])
 
-    def _take(self) -> tuple[list[_Entry], Losses]:
+    def _take(self) -> list[Entry]:
         """Wait for entries, for an account of losses that is due, or for the end."""
         with self._changed:
             while not self._queue and not self._is_closed:
@@ -256,8 +249,8 @@ class AuditSink(Sink):
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_ROWS))]
             given_up = [entry.draft for entry in batch if entry.is_given_up]
             self._losses.add(given_up, "the disk did not answer in time")
-            losses, self._losses = self._losses, Losses()
-            return [entry for entry in batch if not entry.is_given_up], losses
+            self._accounted, self._losses = self._losses, Losses()
+            return [entry for entry in batch if not entry.is_given_up]
 
     def _await_company(self) -> None:
         """Under the lock: let rows gather for one commit, unless somebody waits for his."""
@@ -270,18 +263,21 @@ class AuditSink(Sink):
                 return
             self._changed.wait(remaining_s)
 
-    def _record(self, batch: list[_Entry], losses: Losses) -> str | None:
-        """Commit a batch after the account of what was lost before; what went wrong."""
-        drafts = [entry.draft for entry in batch]
+    def _record(self, drafts: list[Draft]) -> str | None:
+        """Commit rows after the account of what was lost before; what went wrong."""
+        account = [draft_of_event(self._accounted.event())] if self._accounted else []
+        fault = None
         try:
-            if drafts or losses:
-                self._appender.append([draft_of_event(losses.event()), *drafts] if losses else drafts)
+            if account or drafts:
+                self._appender.append([*account, *drafts])
         except SinkError as exc:
+            fault = str(exc)
             with self._changed:
                 self._losses.add(drafts, str(exc.__cause__))
-                self._losses.add_earlier(losses)
-            return str(exc)
-        return None
+                self._losses.add_earlier(self._accounted)
+        with self._changed:
+            self._accounted = Losses()
+        return fault
 
     def _down(self, fault: str) -> None:
         with self._changed:
@@ -296,7 +292,5 @@ class AuditSink(Sink):
             self._events.tell(Event("sink back", f"audit log {self._path} records again", who=_WHO))
 
     def _kept(self, fault: str | None) -> None:
-        if fault is None:
-            self._events.tell(Event("sync back", f"audit log {self._path} is synced again", who=_WHO))
-        else:
-            self._events.tell(Event("sync failed", fault, is_alarm=True, who=_WHO))
+        back = Event("sync back", f"audit log {self._path} is synced again", who=_WHO)
+        self._events.tell(back if fault is None else Event("sync failed", fault, is_alarm=True, who=_WHO))

@@ -75,6 +75,9 @@ def prove(
     known = read_anchor(Path(anchor) if anchor is not None else anchor_path(Path(path)))
     with AuditLog(path) as log:
         walk = _Walk(log.chain(key), known)
+        if known is not None and known.log_id != walk.chain.log_id:
+            walk.fail("the side file belongs to another log: one of the two was exchanged", None)
+            return walk.proof
         try:
             for row, stored in log.hashed_rows():
                 if not walk.step(row, stored):
@@ -85,7 +88,7 @@ def prove(
             walk.fail(str(exc), None)
     if not walk.proof.holds:
         return walk.proof
-    return _with_tail(walk.proof, known, walk.chain, needs_anchor)
+    return _with_tail(walk.proof, known, needs_anchor)
 
 
 class _Walk:
@@ -133,14 +136,12 @@ class _Walk:
         return False
 
 
-def _with_tail(proof: Proof, anchor: Anchor | None, chain: Chain, needs_anchor: bool) -> Proof:
+def _with_tail(proof: Proof, anchor: Anchor | None, needs_anchor: bool) -> Proof:
     """Whether the log is as long as it was."""
     if anchor is None:
         if not needs_anchor:
             return proof
         return replace(proof, fault="the side file is missing: whether the tail was cut cannot be told")
-    if anchor.log_id != chain.log_id:
-        return replace(proof, fault="the side file belongs to another log: this one was exchanged")
     if anchor.sequence > proof.rows:
         first = proof.rows + 1
         return replace(

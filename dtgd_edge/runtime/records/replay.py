@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dtgd_edge.errors import DataError
 from dtgd_edge.manifest import Manifest
+from dtgd_edge.pictures import read_as_written
 from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.records.digest import pixels_digest
 from dtgd_edge.runtime.records.log import AuditLog
@@ -88,25 +89,11 @@ class Replay:
         return Replayed(row, outcome, verdict.decision, verdict.score, note)
 
     def _image(self, name: str) -> NDArray[Any]:
-        """Read a picture of the archive as it was written: grey stays grey.
-
-        Raises:
-            DataError: it is gone or damaged, or the name leads elsewhere.
-        """
-        import cv2
-        import numpy as np
-
+        """Read a kept frame; raises DataError when it is gone or damaged, or the name leads elsewhere."""
         path = self._pictures / name
         if not path.resolve().is_relative_to(self._pictures.resolve()):
             raise DataError(f"{name} lies outside of {self._pictures}; expected a picture of the archive")
-        try:
-            content = np.fromfile(path, np.uint8)
-        except OSError as exc:
-            raise DataError(f"{path} cannot be read ({exc.strerror}); expected the kept frame") from exc
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-        if image is None:
-            raise DataError(f"{path} cannot be decoded; expected the kept frame")
-        return np.asarray(image)
+        return read_as_written(path)
 
     def _verdict(self, row: Row, image: NDArray[Any], is_own: bool) -> Verdict:
         manifest = self._manifest

@@ -109,5 +109,5 @@ class Retention:
         day = self._folder / kept.day
         for suffix in _SUFFIXES:
             (day / f"{kept.stem}{suffix}").unlink(missing_ok=True)
-        if not any(os.scandir(day)):
+        if not os.listdir(day):
             day.rmdir()

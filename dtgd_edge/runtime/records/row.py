@@ -118,8 +118,27 @@ class Draft:
     columns: dict[str, Any]
     judge: Judge | None = None
     image: NDArray[Any] | None = None
-    wall_ns: int = field(default_factory=time.time_ns)
-    mono_ns: int = field(default_factory=time.monotonic_ns)
+    wall_ns: int = field(default_factory=lambda: time.time_ns())
+    mono_ns: int = field(default_factory=lambda: time.monotonic_ns())
+
+
+class Entry:
+    """A draft on its way into the log; changed only under the sink's lock.
+
+    Attributes:
+        draft: what is to be recorded.
+        is_settled: it was committed or refused.
+        fault: why it was refused.
+        is_given_up: nobody waits for it any more.
+    """
+
+    __slots__ = ("draft", "fault", "is_given_up", "is_settled")
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.fault: str | None = None
+        self.is_settled = False
+        self.is_given_up = False
 
 
 def draft_of_verdict(
