@@ -45,11 +45,13 @@ def test_a_full_disk_loses_nothing_silently(disk: Path, commit_every_ms: int) ->
     with opened(log, events, sync_every_ms=50, timeout_ms=5000, **options) as sink:
         events.listen(sink.note)
         index = 0
-        while len(refused) < 30 or "disk is full" not in told[-1].detail:
+        full = 0
+        while full < 20:
             try:
                 sink.write(*judged(index, Decision.NG))
-            except SinkError:
+            except SinkError as exc:
                 refused.append(index)
+                full += "disk is full" in str(exc)
                 time.sleep(0.002)
             index += 1
             assert index < 20_000
@@ -63,7 +65,7 @@ def test_a_full_disk_loses_nothing_silently(disk: Path, commit_every_ms: int) ->
     accounts = [row.detail or "" for row in rows(log) if row.what == "not recorded"]
     counted = sum(int(detail.split(" verdicts")[0]) for detail in accounts if " verdicts" in detail)
     assert counted + len(recorded) == index + 1, "each verdict is recorded or counted"
-    assert "disk is full" in accounts[-1]
+    assert any("disk is full" in detail for detail in accounts)
     assert "sink back" in [event.kind for event in told] and prove(log).holds
 
 
@@ -77,7 +79,7 @@ def test_pictures_leave_room_for_the_log(disk: Path) -> None:
         verdict, _ = judged(index, Decision.NG)
         kept.append(archive.keep(verdict, Frame(noise, index)))
         while archive._queue.qsize():
-            pass
+            time.sleep(0.001)
     archive.close()
     there = [name for name in kept if name and (disk / "pictures" / name).exists()]
     assert 0 < len(there) < 12 and archive.lost == 12 - len(there)
