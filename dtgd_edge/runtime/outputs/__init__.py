@@ -1,0 +1,1 @@
+"""One file per way to a plant's controller or network."""
