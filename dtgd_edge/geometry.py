@@ -18,6 +18,7 @@ from dtgd_edge.errors import ConfigError, ShapeError
 Image = NDArray[Any]
 Fit = Literal["stretch", "letterbox"]
 Bars = Literal["grey", "edge"]
+Shrink = Literal["area", "halves"]
 
 # Of the network's deepest stage: sides of frames and tiles are multiples of it, and tiles begin at one, so
 # that every level's map of a tile lies on whole pixels of the frame's map.
@@ -25,6 +26,8 @@ STRIDE = 32
 
 # Grey of the bars that keep the aspect ratio; near the ImageNet mean, so that they say little.
 LETTERBOX_GREY = 114
+# Halving stops where the rest is still shrunk by so much: area averaging then hides where it happened.
+_REST = 2
 # One side is squeezed by so much more than the other that shapes look wrong, and thin defects thinner.
 FAR_FROM_EQUAL = 1.25
 
@@ -64,6 +67,8 @@ class Geometry:
         margin: pixels that the graph adds, mirrored, on each side of a picture or tile before the networks
             see it, so that the map's rim is not made from padding; a multiple of 16.
         sensor_bits: significant bits of a 16-bit frame (10, 12, 16 ...); 8-bit frames ignore it.
+        shrink: "area" averages in one step; "halves" halves both sides while they stay at least twice the
+            size, then averages: less than half of the time on a 1080p frame, and slightly softer pixels.
     """
 
     size_hw: tuple[int, int] = (256, 256)
@@ -74,6 +79,7 @@ class Geometry:
     overlap: float = 0.2
     margin: int = 0
     sensor_bits: int = 16
+    shrink: Shrink = "area"
 
     def __post_init__(self) -> None:
         if any(side < STRIDE or side % STRIDE for side in self.size_hw):
@@ -140,13 +146,16 @@ class Geometry:
 
         image = self._to_uint8(image)
         image = self._crop(image)
+        height, width = image.shape[:2]
+        top, left, inner_h, inner_w = self._placement(height, width)
+        if self.shrink == "halves":
+            image = _halved(image, inner_h, inner_w)
+        # Channels are resized each on its own, so the colours can wait until there are fewer pixels.
+        image = _resized(image, inner_h, inner_w)
         if image.ndim == 2 or image.shape[2] == 1:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
         else:
             image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-        height, width = image.shape[:2]
-        top, left, inner_h, inner_w = self._placement(height, width)
-        image = _resized(image, inner_h, inner_w)
         if (inner_h, inner_w) == self.size_hw:
             return np.ascontiguousarray(image)
         colour = LETTERBOX_GREY if self.bars == "grey" else _edge_colour(image)
@@ -277,6 +286,20 @@ def _edge_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     sides = (image[0], image[-1], image[:, 0], image[:, -1])
     colour: NDArray[np.uint8] = np.median(np.concatenate(sides), axis=0).astype(np.uint8)
     return colour
+
+
+def _halved(image: Image, height: int, width: int) -> Image:
+    """Halve both sides as often as they stay _REST times the given ones; an odd last row or column goes.
+
+    Exact halves are the one factor for which OpenCV averages with vector instructions.
+    """
+    import cv2
+
+    while min(image.shape[0] // (2 * height), image.shape[1] // (2 * width)) >= _REST:
+        half = image.shape[1] // 2, image.shape[0] // 2
+        even = image[: 2 * half[1], : 2 * half[0]]
+        image = cv2.resize(even, half, interpolation=cv2.INTER_AREA)
+    return image
 
 
 def _resized(image: Image, height: int, width: int) -> Image:

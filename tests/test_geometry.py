@@ -81,6 +81,18 @@ def test_thin_defects_survive_when_only_one_side_shrinks() -> None:
     assert abs(float(prepared.mean()) - float(frame.mean())) < 0.5
 
 
+def test_halving_first_changes_little_and_only_on_large_frames() -> None:
+    small, frame = Geometry((64, 96)), _noise(5 * 64 - 3, 5 * 96, 3)
+    exact = small.apply(frame).astype(np.int16)
+    halved = replace(small, shrink="halves").apply(frame).astype(np.int16)
+    difference = np.abs(halved - exact)
+    assert 0 < difference.mean() < 0.4 * exact.std(), "noise is the worst case"
+    smooth = np.linspace(0, 255, 320 * 480).reshape(320, 480).astype(np.uint8)
+    assert np.abs(replace(small, shrink="halves").apply(smooth) - small.apply(smooth).astype(int)).max() <= 1
+    below = frame[: 4 * 64 - 1]  # one side would become less than twice the size
+    np.testing.assert_array_equal(replace(small, shrink="halves").apply(below), small.apply(below))
+
+
 def test_bars_in_the_edges_colour_are_the_ground() -> None:
     frame = np.full((50, 100, 3), (10, 60, 200), np.uint8)  # BGR
     frame[10:40, 20:80] = 0

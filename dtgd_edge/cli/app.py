@@ -16,6 +16,7 @@ from dtgd_edge.cli import (
     evaluate,
     export,
     info,
+    promise,
     replay,
     run,
     sample,
@@ -39,6 +40,7 @@ app.command()(data.data)
 app.command()(train.train)
 app.command()(export.export)
 app.command()(calibrate.calibrate)
+app.command()(promise.promise)
 app.command()(build.build)
 app.command("eval")(evaluate.evaluate)
 app.command()(run.run)
