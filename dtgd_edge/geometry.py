@@ -152,15 +152,12 @@ class Geometry:
             image = _halved(image, inner_h, inner_w)
         # Channels are resized each on its own, so the colours can wait until there are fewer pixels.
         image = _resized(image, inner_h, inner_w)
-        if image.ndim == 2 or image.shape[2] == 1:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-        else:
-            image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+        prepared = _rgb(image)
         if (inner_h, inner_w) == self.size_hw:
-            return np.ascontiguousarray(image)
-        colour = LETTERBOX_GREY if self.bars == "grey" else _edge_colour(image)
+            return np.ascontiguousarray(prepared)
+        colour = LETTERBOX_GREY if self.bars == "grey" else _edge_colour(prepared)
         canvas = np.full((*self.size_hw, 3), colour, np.uint8)
-        canvas[top : top + inner_h, left : left + inner_w] = image
+        canvas[top : top + inner_h, left : left + inner_w] = prepared
         return canvas
 
     def map_on_frame(
@@ -286,6 +283,14 @@ def _edge_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     sides = (image[0], image[-1], image[:, 0], image[:, -1])
     colour: NDArray[np.uint8] = np.median(np.concatenate(sides), axis=0).astype(np.uint8)
     return colour
+
+
+def _rgb(image: Image) -> NDArray[np.uint8]:
+    import cv2
+
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    codes = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    return np.asarray(cv2.cvtColor(image, codes[channels]), np.uint8)
 
 
 def _halved(image: Image, height: int, width: int) -> Image:
