@@ -142,7 +142,6 @@ class Geometry:
         Raises:
             ShapeError: another dtype or layout, an empty frame, or a region outside of the frame.
         """
-        import cv2
 
         image = self._to_uint8(image)
         image = self._crop(image)
