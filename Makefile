@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RTX := $(VENV)/.rtx
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench soak faults clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,12 @@ lint: $(READY)  ## check style, types and import rules
 
 bench: $(READY)  ## time the newest bundle, stage by stage (run the demo first)
 	$(BIN)/dtgd-edge bench --workspace demo
+
+soak: $(READY)  ## 100,000 frames at full speed: memory flat, no verdict lost (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/dtgd-edge soak
+
+faults: $(READY)  ## break a line in every known way and print what it did (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/dtgd-edge faults
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

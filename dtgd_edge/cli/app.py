@@ -15,11 +15,13 @@ from dtgd_edge.cli import (
     doctor,
     evaluate,
     export,
+    faults,
     info,
     promise,
     replay,
     run,
     sample,
+    soak,
     suite,
     train,
     verify,
@@ -51,6 +53,8 @@ app.command()(bench.bench)
 app.command()(suite.suite)
 app.add_typer(audit.audit, name="audit")
 app.command()(replay.replay)
+app.command()(soak.soak)
+app.command()(faults.faults)
 
 
 def main() -> None:

@@ -10,6 +10,18 @@ from dtgd_edge.config import mapping_from_record
 from dtgd_edge.percentiles import Percentiles
 
 
+COLUMNS = (
+    "fault",
+    "how injected",
+    "times",
+    "expected",
+    "happened",
+    "wrong OK",
+    "back after, median / longest",
+    "as expected",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Shortfalls:
     """What was checked and did not hold; empty is good."""
@@ -49,6 +61,23 @@ class Row:
     skipped: str = ""
     seconds: float = 0.0
 
+    def cells(self) -> tuple[str, ...]:
+        """As COLUMNS."""
+        back = self.recovery_ms
+        recovery = "-" if back.max is None else f"{back.p50:.0f} / {back.max:.0f} ms"
+        outcome = "not tried" if self.skipped else "yes" if self.is_met else "NO"
+        happened = self.happened or self.skipped
+        return (
+            self.fault,
+            self.injected,
+            str(self.times),
+            self.expected,
+            happened,
+            str(self.wrong_ok),
+            recovery,
+            outcome,
+        )
+
     @property
     def is_met(self) -> bool:
         """Whether the line did what was expected; a row that was not tried shows nothing."""
@@ -73,6 +102,21 @@ class FaultTable:
     def fell_short(self) -> tuple[Row, ...]:
         """Rows that were tried and did not meet what was expected."""
         return tuple(row for row in self.rows if not row.skipped and not row.is_met)
+
+    def text(self) -> str:
+        """Markdown: the table, and below it what fell short or was not tried."""
+        lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+        lines += ["| " + " | ".join(row.cells()) + " |" for row in self.rows]
+        lines.append("")
+        lines += [f"FELL SHORT, {row.fault}: {text}" for row in self.rows for text in row.shortfalls]
+        lines += [f"NOT TRIED, {row.fault}: {row.skipped}" for row in self.rows if row.skipped]
+        met = sum(row.is_met for row in self.rows)
+        machine = self.machine
+        lines.append(
+            f"{met} of {len(self.rows)} rows as expected, in {self.seconds:.0f} s on {machine.cpu}, "
+            f"{machine.cores} cores, load {machine.load}"
+        )
+        return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values."""

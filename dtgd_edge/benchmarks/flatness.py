@@ -1,0 +1,70 @@
+"""Whether the memory of a run stays flat: the slope of its samples, with its confidence."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dtgd_edge.errors import DataError
+
+# Neighbouring samples depend on each other, means of so many blocks hardly; Student's t for 95 % with
+# BLOCKS - 2 degrees of freedom.
+BLOCKS, STUDENT_T = 10, 2.306
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """Growth per step, with a 95 % confidence interval.
+
+    Attributes:
+        per_frame: bytes a frame.
+        lowest, highest: ends of the interval.
+        samples: number of samples.
+    """
+
+    per_frame: float
+    lowest: float
+    highest: float
+    samples: int
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process.
+
+    Raises:
+        DataError: the system does not say (it is not Linux).
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError as exc:
+        raise DataError(
+            "this system does not tell the resident memory of a process; expected /proc/self/statm; "
+            "soak on Linux"
+        ) from exc
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def slope_of(samples: Sequence[tuple[int, int]]) -> Slope:
+    """Fit a straight line to the means of BLOCKS blocks of samples.
+
+    Args:
+        samples: (frame, bytes), in order; at least one per block.
+
+    Raises:
+        DataError: fewer.
+    """
+    if len(samples) < BLOCKS:
+        raise DataError(
+            f"{len(samples)} samples of the memory say nothing about its slope; expected {BLOCKS} or more; "
+            "soak longer"
+        )
+    blocks = [block.mean(axis=0) for block in np.array_split(np.array(samples, np.float64), BLOCKS)]
+    frames, sizes = np.array(blocks).T
+    frames = frames - frames.mean()
+    spread = float((frames**2).sum())
+    slope = float((frames * sizes).sum()) / spread
+    rest = sizes - sizes.mean() - slope * frames
+    margin = STUDENT_T * float(np.sqrt((rest**2).sum() / (BLOCKS - 2) / spread))
+    return Slope(slope, slope - margin, slope + margin, len(samples))

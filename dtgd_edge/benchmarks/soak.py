@@ -1,0 +1,325 @@
+"""A soak: the whole line at full speed for many frames, its memory watched and its records counted.
+
+The frames are drawn beforehand and the truth is computed from them by another way than the line's, so that
+every verdict can be compared. The session is ONNX Runtime with the grey bundle: real, and quick.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtgd_edge.benchmarks.flatness import Slope, resident_bytes, slope_of
+from dtgd_edge.benchmarks.grey import grey_bundle, grey_score
+from dtgd_edge.benchmarks.machine import Machine, this_machine
+from dtgd_edge.config import mapping_from_record
+from dtgd_edge.percentiles import Percentiles
+from dtgd_edge.pretend import line_parts
+from dtgd_edge.runtime.assembly import Line, open_line
+from dtgd_edge.runtime.line import LineConfig, LoopConfig
+from dtgd_edge.runtime.outputs.simulator import SimulatedOutput
+from dtgd_edge.runtime.records.audit import AuditConfig
+from dtgd_edge.runtime.records.log import AuditLog
+from dtgd_edge.runtime.records.proof import prove
+from dtgd_edge.runtime.reject.settings import RejectConfig
+from dtgd_edge.runtime.selftest import SelfTestConfig
+from dtgd_edge.runtime.sink import Sink
+from dtgd_edge.runtime.source import Frame, FrameSource
+from dtgd_edge.runtime.source_config import SourceConfig
+from dtgd_edge.runtime.summary import Summary
+from dtgd_edge.verdict import Decision, Verdict
+
+FRAMES = 100_000
+PICTURES, SIDE_PX = 64, 128
+# Upper end of the slope's confidence interval; one forgotten float a frame is more.
+LIMIT_BYTES_PER_FRAME = 16.0
+# Frames that nobody can judge come in these rhythms, which are prime so that they meet.
+BLACK_EVERY, LOST_EVERY, WRONG_LAYOUT_EVERY = 101, 211, 307
+# Long enough for the loop to be kept waiting on a busy machine, without a late verdict.
+DELAY_MS = 500.0
+_SAMPLE_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """What a soak has shown.
+
+    Attributes:
+        frames, seconds, frames_per_s: how much, how long, how fast.
+        truth: what the verdicts had to be, by decision.
+        counted: what the run's summary says they were.
+        recorded: what the audit log says they were.
+        output: what the reject line's output was shown: parts by decision, "rejected", "late", "missing".
+        lost, doubled, wrong: frames without a row in the audit log, with two, with another verdict than
+            the truth.
+        chain: "" when the log proves itself, else what it lacks.
+        memory: growth of the resident memory over the second half.
+        memory_mib: resident at the end.
+        stages_ms: time of each stage, and of the sinks.
+        shortfalls: what was not as expected.
+        session: what scored.
+        machine: where.
+    """
+
+    frames: int
+    seconds: float
+    frames_per_s: float
+    truth: dict[str, int]
+    counted: dict[str, int]
+    recorded: dict[str, int]
+    output: dict[str, int]
+    lost: int
+    doubled: int
+    wrong: int
+    chain: str
+    memory: Slope
+    memory_mib: float
+    stages_ms: dict[str, Percentiles]
+    shortfalls: tuple[str, ...]
+    session: str
+    machine: Machine
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return mapping_from_record(self)
+
+    def text(self) -> str:
+        """For people."""
+        lines = [
+            f"{self.frames} frames in {self.seconds:.0f} s, {self.frames_per_s:.0f} a second, {self.session}",
+            f"truth          {_counts_text(self.truth)}",
+            f"summary        {_counts_text(self.counted)}",
+            f"audit log      {_counts_text(self.recorded)}; {self.lost} lost, {self.doubled} doubled, "
+            f"{self.wrong} wrong; chain {self.chain or 'whole'}",
+            f"reject line    {_counts_text(self.output)}",
+            f"memory         {self.memory_mib:.1f} MiB, second half: {self.memory.per_frame:+.2f} bytes a "
+            f"frame (95 %: {self.memory.lowest:+.2f} to {self.memory.highest:+.2f}), "
+            f"limit {LIMIT_BYTES_PER_FRAME:.0f}",
+            *(f"FELL SHORT: {text}" for text in self.shortfalls),
+        ]
+        return "\n".join(lines)
+
+
+def _counts_text(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def run_soak(folder: Path, frames: int = FRAMES, say: Callable[[str], None] = lambda text: None) -> Soak:
+    """Soak a line.
+
+    Args:
+        folder: empty; receives bundle and audit log.
+        frames: how many.
+        say: is told how far it is.
+    """
+    plan = SoakPlan.drawn(frames)
+    bundle = folder / "grey.dtgd"
+    grey_bundle(plan.threshold).save(bundle)
+    config = LineConfig(
+        source=SourceConfig("sample:"),
+        loop=LoopConfig(backend="ort", threads=1),
+        selftest=SelfTestConfig(every_s=5.0),
+        audit=AuditConfig(path=str(folder / "audit.db")),
+        reject=RejectConfig(delay_ms=DELAY_MS, pulse_ms=1.0, safe_state="reject"),
+    )
+    output = SimulatedOutput(capacity=1000)
+    memory = _Memory(frames, say)
+    with open_line(config, bundle, _SoakSource(plan), outputs=[output]) as line:
+        line.outlets.append(memory)
+        summary = line.run()
+        counts = _last_counts(line)
+        session = line.live.active.inspector.session.spec.device
+    found = _compared(folder / "audit.db", plan)
+    return _judged(plan, summary, counts, found, memory, session)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoakPlan:
+    """Frames that are drawn once and shown round and round, and what they are.
+
+    Attributes:
+        frames: how many are shown.
+        pictures: uint8 BGR [SIDE_PX, SIDE_PX, 3] each.
+        is_ng: of each picture.
+        threshold: lies in the middle between two of their scores.
+    """
+
+    frames: int
+    pictures: tuple[NDArray[np.uint8], ...]
+    is_ng: tuple[bool, ...]
+    threshold: float
+
+    @classmethod
+    def drawn(cls, frames: int, seed: int = 0) -> "SoakPlan":
+        """Draw parts, and choose the threshold so that about every fifth is NG."""
+        geometry = grey_bundle().manifest.geometry
+        pictures = tuple(part.image for part in islice(line_parts(seed, 0.3, SIDE_PX), PICTURES))
+        scores = np.array([grey_score(geometry.apply(picture)) for picture in pictures])
+        ranked = np.unique(scores)
+        place = int(0.8 * len(ranked))
+        threshold = float(ranked[place - 1] + ranked[place]) / 2
+        return cls(frames, pictures, tuple((scores > threshold).tolist()), threshold)
+
+    def frame(self, index: int) -> Frame:
+        """The frame of a number."""
+        if index % LOST_EVERY == 0:
+            return Frame(None, index, part=index, fault="lost frame: left out on purpose")
+        picture = self.pictures[index % PICTURES]
+        if index % BLACK_EVERY == 0:
+            picture = np.zeros_like(picture)
+        elif index % WRONG_LAYOUT_EVERY == 0:
+            return Frame(picture.astype(np.float32), index, part=index)
+        return Frame(picture, index, part=index)
+
+    def truth(self, index: int) -> Decision:
+        """What the verdict about it must be."""
+        if any(index % every == 0 for every in (LOST_EVERY, BLACK_EVERY, WRONG_LAYOUT_EVERY)):
+            return Decision.NO_DECISION
+        return Decision.NG if self.is_ng[index % PICTURES] else Decision.OK
+
+    def truths(self) -> dict[str, int]:
+        """How many of each there must be."""
+        counts = Counter(self.truth(index).value for index in range(self.frames))
+        return {decision.value: counts[decision.value] for decision in Decision}
+
+
+class _SoakSource(FrameSource):
+    is_live = False
+    description = "frames drawn beforehand"
+
+    def __init__(self, plan: SoakPlan) -> None:
+        self._plan = plan
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self._plan.frames):
+            if self._is_closed:
+                return
+            yield self._plan.frame(index)
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+class _Memory(Sink):
+    """Samples the resident memory as verdicts go by."""
+
+    def __init__(self, frames: int, say: Callable[[str], None]) -> None:
+        self.samples: list[tuple[int, int]] = []
+        self._seen = 0
+        self._frames = frames
+        self._say = say
+        self._begun = time.monotonic()
+
+    def write(self, verdict: Verdict, frame: Frame) -> None:
+        self._seen += 1
+        if self._seen % _SAMPLE_EVERY == 0:
+            self.samples.append((self._seen, resident_bytes()))
+        if self._seen % max(1, self._frames // 10) == 0:
+            speed = self._seen / (time.monotonic() - self._begun)
+            self._say(f"{self._seen} frames, {speed:.0f} a second, {resident_bytes() / 2**20:.1f} MiB")
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    recorded: dict[str, int]
+    lost: int
+    doubled: int
+    wrong: int
+    chain: str
+
+
+def _compared(log: Path, plan: SoakPlan) -> _Found:
+    """Compare the audit log row by row with the truth."""
+    times: Counter[int] = Counter()
+    recorded: Counter[str] = Counter()
+    wrong = 0
+    with AuditLog(log) as opened:
+        for row in opened.rows():
+            if row.kind != "verdict" or row.frame is None:
+                continue
+            times[row.frame] += 1
+            recorded[row.decision or ""] += 1
+            wrong += row.decision != plan.truth(row.frame).value or row.part != row.frame
+    proof = prove(log)
+    return _Found(
+        recorded={decision.value: recorded[decision.value] for decision in Decision},
+        lost=sum(index not in times for index in range(plan.frames)),
+        doubled=sum(count > 1 for count in times.values()),
+        wrong=wrong,
+        chain=proof.fault or "",
+    )
+
+
+def _last_counts(line: Line) -> dict[str, int]:
+    """What the reject line counted, once the last part has passed the ejector."""
+    assert line.reject is not None, "the soak has a reject line"
+    deadline = time.monotonic() + 5.0
+    while line.reject.signals.is_busy and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(1.5 * DELAY_MS / 1e3)  # the last part's way to the ejector
+    counts = line.reject.signals.counts
+    return {
+        "OK": counts.ok,
+        "NG": counts.ng,
+        "NO_DECISION": counts.no_decision,
+        "rejected": counts.rejected,
+        "late": counts.late,
+        "missing": counts.missing,
+    }
+
+
+def _judged(
+    plan: SoakPlan,
+    summary: Summary,
+    output: dict[str, int],
+    found: _Found,
+    memory: _Memory,
+    session: str,
+) -> Soak:
+    truth = plan.truths()
+    counted = {"OK": summary.ok, "NG": summary.ng, "NO_DECISION": summary.no_decision}
+    half = [sample for sample in memory.samples if sample[0] > plan.frames // 2]
+    slope = slope_of(half)
+    expectations = {
+        f"the summary counts {counted}": counted == truth,
+        f"the audit log counts {found.recorded}": found.recorded == truth,
+        f"the reject line counts {output}": {k: output[k] for k in truth} == truth,
+        f"{output['rejected']} parts were rejected": output["rejected"] == plan.frames - truth["OK"],
+        f"{output['late']} verdicts were late and {output['missing']} missing": not (
+            output["late"] or output["missing"]
+        ),
+        f"{found.lost} verdicts are lost and {found.doubled} doubled": not (found.lost or found.doubled),
+        f"{found.wrong} verdicts are not the truth": not found.wrong,
+        f"the audit log does not hold: {found.chain}": not found.chain,
+        f"the memory grows by up to {slope.highest:.1f} bytes a frame": slope.highest
+        <= LIMIT_BYTES_PER_FRAME,
+    }
+    return Soak(
+        frames=plan.frames,
+        seconds=round(summary.seconds, 1),
+        frames_per_s=round(plan.frames / summary.seconds, 1),
+        truth=truth,
+        counted=counted,
+        recorded=found.recorded,
+        output=output,
+        lost=found.lost,
+        doubled=found.doubled,
+        wrong=found.wrong,
+        chain=found.chain,
+        memory=slope,
+        memory_mib=round(memory.samples[-1][1] / 2**20, 1) if memory.samples else 0.0,
+        stages_ms=dict(summary.stages_ms),
+        shortfalls=tuple(text for text, holds in expectations.items() if not holds),
+        session=session,
+        machine=this_machine(),
+    )

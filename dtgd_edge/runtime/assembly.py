@@ -1,0 +1,211 @@
+"""Opens everything that a line's file asks for, in the one right order, and closes it in reverse.
+
+A record that cannot be opened, an output that is not there or a bundle that fails its proof end the start
+before the first frame is taken: a line that runs has all that its file says.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dtgd_edge.bundle import Bundle
+from dtgd_edge.runtime.chore import Chore
+from dtgd_edge.runtime.delivery import Outlet
+from dtgd_edge.runtime.drift import Drift
+from dtgd_edge.runtime.event import Events
+from dtgd_edge.runtime.inspector import Inspector, health_gate
+from dtgd_edge.runtime.judge import PartJudge
+from dtgd_edge.runtime.line import LineConfig
+from dtgd_edge.runtime.live import LiveInspector, OpenInspector, Opened
+from dtgd_edge.runtime.loop import run_loop
+from dtgd_edge.runtime.masters import MasterParts
+from dtgd_edge.runtime.parts import VoteJudge
+from dtgd_edge.runtime.records.archive import PictureArchive
+from dtgd_edge.runtime.records.audit import AuditSink
+from dtgd_edge.runtime.records.row import Judge
+from dtgd_edge.runtime.recovery import Recovery
+from dtgd_edge.runtime.reject.line import RejectLine
+from dtgd_edge.runtime.reject.output import Output
+from dtgd_edge.runtime.selftest import SelfTest
+from dtgd_edge.runtime.service import Service
+from dtgd_edge.runtime.session import open_session
+from dtgd_edge.runtime.sink import Sink
+from dtgd_edge.runtime.source import FrameSource
+from dtgd_edge.runtime.summary import Summary
+from dtgd_edge.runtime.swap import Swap
+from dtgd_edge.runtime.watch import BundleWatch
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """A line, open.
+
+    Attributes:
+        config: what its file says.
+        events: of everything on it.
+        source: where frames come from.
+        live: what judges.
+        selftest, swap, masters, reject, audit: its parts; None: not on this line.
+        outlets: every sink, in the order they are served.
+        judges: between frames and parts.
+        chores: between frames.
+        service: the service manager.
+    """
+
+    config: LineConfig
+    events: Events
+    source: FrameSource
+    live: LiveInspector
+    selftest: SelfTest
+    swap: Swap
+    service: Service
+    masters: MasterParts | None = None
+    reject: RejectLine | None = None
+    audit: AuditSink | None = None
+    outlets: list[Sink | Outlet] = field(default_factory=list)
+    judges: list[PartJudge] = field(default_factory=list)
+    chores: list[Chore] = field(default_factory=list)
+
+    def run(self, stop: threading.Event | None = None, max_frames: int | None = None) -> Summary:
+        """Judge until the source ends or somebody stops it; as run_loop."""
+        loop = self.config.loop
+        self.service.ready(f"{self.source.description} -> {self.live.active.label}")
+        try:
+            return run_loop(
+                self.source,
+                self.live,
+                self.outlets,
+                stop=stop,
+                queue_size=loop.queue_frames,
+                max_frames=max_frames,
+                silence_limit_s=loop.silence_limit_s,
+                judges=self.judges,
+                part_silence_s=loop.part_silence_s,
+                chores=self.chores,
+                watchdog=self.service.turned,
+                events=self.events,
+            )
+        finally:
+            self.service.stopping("the run ends")
+
+
+@contextmanager
+def open_line(
+    config: LineConfig,
+    bundle: Path,
+    source: FrameSource,
+    *,
+    open_inspector: OpenInspector | None = None,
+    outputs: Sequence[Output] = (),
+    events: Events | None = None,
+    service: Service | None = None,
+) -> Iterator[Line]:
+    """Open a line; leaving the block closes it.
+
+    Args:
+        config: what its file says.
+        bundle: what the first session runs.
+        source: open; the loop closes it.
+        open_inspector: opens sessions; None: as `config.loop` says.
+        outputs: more outputs for the reject line.
+        events: for those who want to hear everything; None: the line's own.
+        service: the manager to tell; None: nobody.
+
+    Raises:
+        BundleError, BackendError: no session, or one that disagrees with the golden scores.
+        SinkError: a record or an output cannot be opened.
+        ConfigError: what the file says does not go together.
+    """
+    events = events or Events()
+    with ExitStack() as stack:
+        stack.callback(source.close)
+        opens = open_inspector or session_opener(config, source.is_live)
+        live = stack.enter_context(LiveInspector(Opened.open(bundle, opens), events))
+        swap = Swap(live, opens, config.swap, events)
+        stack.callback(swap.close)
+        selftest = SelfTest(live, config.selftest, events)
+        line = Line(config, events, source, live, selftest, swap, service or Service())
+        line.chores += [Recovery(live, opens, config.recovery, events), selftest, swap]
+        if config.swap.watch:
+            line.chores.append(BundleWatch(swap, config.swap, events))
+        if config.policy.vote is not None:
+            line.judges.append(VoteJudge(config.policy.vote, events))
+        if config.masters is not None:
+            line.masters = MasterParts(config.masters, events)
+            line.judges.append(line.masters)
+            line.chores.append(line.masters)
+        _open_records(line, stack)
+        _open_reject(line, outputs, stack)
+        if config.drift is not None:
+            line.outlets.append(Outlet(Drift(live, config.drift, events), "drift", "tell"))
+        line.outlets.append(Outlet(line.service, "service manager", "tell"))
+        yield line
+
+
+def session_opener(config: LineConfig, is_live: bool) -> OpenInspector:
+    """How this line opens sessions.
+
+    Args:
+        config: what its file says.
+        is_live: whether its frames arrive by themselves.
+    """
+
+    def opened(bundle: Bundle) -> Inspector:
+        session = open_session(bundle, config.loop.backend, config.loop.threads or None)
+        try:
+            gate = health_gate(bundle.manifest, is_live, config.health)
+            return Inspector(session, bundle.manifest, gate, config.policy)
+        except BaseException:
+            session.close()
+            raise
+
+    return opened
+
+
+def _open_records(line: Line, stack: ExitStack) -> None:
+    config = line.config
+    if config.audit is None:
+        return
+    pictures = None
+    if config.pictures is not None:
+        pictures = PictureArchive(config.pictures, line.events)
+        stack.callback(pictures.close)
+    log = AuditSink(config.audit, _judge_of(line.live.active), line.events, pictures)
+    stack.callback(log.close)
+    line.events.listen(log.note)
+    line.audit = log
+    line.chores.append(_JudgeChanges(line.live, log))
+    # First of all: what is not recorded is not acted upon as OK.
+    line.outlets.insert(0, Outlet(log, "audit log", "hold" if config.audit.is_required else "tell"))
+
+
+def _open_reject(line: Line, outputs: Sequence[Output], stack: ExitStack) -> None:
+    if line.config.reject is None:
+        return
+    line.reject = RejectLine(
+        line.config.reject, outputs, line.events, is_alive=lambda: line.live.hold_reason is None
+    )
+    stack.callback(line.reject.close)
+    line.outlets.append(Outlet(line.reject, "reject line", "end"))
+
+
+class _JudgeChanges:
+    """A chore: has the record name the bundle that judges, from the first frame after a swap on."""
+
+    def __init__(self, live: LiveInspector, log: AuditSink) -> None:
+        self._live = live
+        self._log = log
+        self._generation = live.generation
+
+    def __call__(self, now_ns: int) -> bool:
+        if self._generation == self._live.generation:
+            return False
+        self._generation = self._live.generation
+        self._log.judged_by(_judge_of(self._live.active))
+        return True
+
+
+def _judge_of(opened: Opened) -> Judge:
+    return Judge.of(opened.path, opened.inspector.session.spec)
