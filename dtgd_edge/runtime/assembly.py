@@ -18,7 +18,7 @@ from dtgd_edge.runtime.event import Events
 from dtgd_edge.runtime.inspector import Inspector, health_gate
 from dtgd_edge.runtime.judge import PartJudge
 from dtgd_edge.runtime.line import LineConfig
-from dtgd_edge.runtime.live import LiveInspector, OpenInspector, Opened
+from dtgd_edge.runtime.live import LiveInspector, Opened, OpenInspector
 from dtgd_edge.runtime.loop import run_loop
 from dtgd_edge.runtime.masters import MasterParts
 from dtgd_edge.runtime.parts import VoteJudge

@@ -66,7 +66,7 @@ def disk_full(folder: Path) -> Row:
     return Row(
         **described,
         times=found.fills,
-        happened=f"{found.verdicts} verdicts, {found.recorded} recorded, {found.withheld} not given out as OK",
+        happened=f"{found.verdicts} verdicts, {found.recorded} recorded, {found.withheld} withheld",
         wrong_ok=found.wrong_ok,
         recovery_ms=Percentiles.of(found.recovery_ms),
         shortfalls=found.shortfalls,

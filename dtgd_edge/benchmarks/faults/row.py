@@ -9,7 +9,6 @@ from dtgd_edge.benchmarks.machine import Machine, this_machine
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.percentiles import Percentiles
 
-
 COLUMNS = (
     "fault",
     "how injected",
