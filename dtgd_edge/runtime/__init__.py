@@ -4,7 +4,7 @@
     trt/          TensorRT: library, builder, engine; plans.py is the cache of what it built
     cuda.py       device, memory, stream; cudas/ has one file per Python binding; cuda_driver.py is the probe
     source.py     where frames come from; sources/ has one file per kind
-    health.py     which frames cannot be judged
+    health.py     which frames cannot be judged; light.py has light, focus and colours
     inspector.py  from a frame to a verdict
     loop.py       from a source to the sinks: handoff.py between the threads, judge.py who decides,
                   chore.py between the frames, delivery.py to the sinks, summary.py of it all
@@ -12,6 +12,7 @@
                   it, swap.py puts another bundle in (shadow.py beside it, probation.py after it,
                   watch.py finds it), masters.py shows it parts that are known
     drift.py      light, focus and scores that move slowly; cusum.py is the test
+    policy.py     what a line makes of scores; zones.py, hysteresis.py and parts.py do it
     sink.py       where verdicts go; sinks/ has one file per place
     overlay.py    a verdict as a picture
     calibrate.py  another threshold for a bundle; promise.py is what n good parts can promise
@@ -26,9 +27,12 @@ from dtgd_edge.runtime.delivery import Outlet
 from dtgd_edge.runtime.drift import Drift
 from dtgd_edge.runtime.health import HealthGate, HealthLimits
 from dtgd_edge.runtime.inspector import Inspector
+from dtgd_edge.runtime.light import AppearanceLimits
 from dtgd_edge.runtime.live import LiveInspector
 from dtgd_edge.runtime.loop import run_loop
 from dtgd_edge.runtime.masters import MasterParts
+from dtgd_edge.runtime.parts import PartJudge
+from dtgd_edge.runtime.policy import PolicyConfig
 from dtgd_edge.runtime.recovery import Recovery
 from dtgd_edge.runtime.selftest import SelfTest
 from dtgd_edge.runtime.session import Session, SessionSpec, check_golden, open_session
@@ -38,6 +42,7 @@ from dtgd_edge.runtime.summary import Summary
 from dtgd_edge.runtime.swap import Swap
 
 __all__ = [
+    "AppearanceLimits",
     "Calibrator",
     "Drift",
     "Frame",
@@ -48,6 +53,8 @@ __all__ = [
     "LiveInspector",
     "MasterParts",
     "Outlet",
+    "PartJudge",
+    "PolicyConfig",
     "Recovery",
     "SelfTest",
     "Session",
