@@ -1,6 +1,7 @@
 """Adds rows to the audit log, several in one transaction."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,8 @@ _INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
 class LogAppender:
     """The end of a log that rows are added to, by one thread at a time.
 
-    The head is read inside of every transaction, so that two processes may add to one log.
+    The head is read inside of every transaction, so that two processes may add to one log. Whoever holds
+    `between` keeps this one from beginning the next.
 
     Args:
         path: made if missing.
@@ -38,6 +40,7 @@ class LogAppender:
         self._path = path
         self._run = run
         self._judge: tuple[Judge, int] | None = None
+        self.between = threading.Lock()
         self._connection = open_to_write(path, synchronous, timeout_ms)
         try:
             make_tables(self._connection, key)
@@ -69,6 +72,13 @@ class LogAppender:
         Raises:
             SinkError: none was committed.
         """
+        with self.between:
+            self._append(drafts)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _append(self, drafts: Sequence[Draft]) -> None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -93,9 +103,6 @@ class LogAppender:
             raise
         self._judge = judge
         self._head = Head(head.log_id, sequence, last.hex())
-
-    def close(self) -> None:
-        self._connection.close()
 
     def _insert(self, draft: Draft, sequence: int, previous: bytes, judge: int | None) -> tuple[int, bytes]:
         columns = draft.columns

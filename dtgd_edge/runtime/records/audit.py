@@ -111,7 +111,7 @@ class AuditSink(Sink):
         self._fault: str | None = None
         self._is_closed = False
         self._writer = threading.Thread(target=self._work, name="dtgd-audit", daemon=True)
-        self._keeper = Keeper(self._path, lambda: self._appender.head, config.sync_every_ms, self._kept)
+        self._keeper = Keeper(self._path, self._appender, config.sync_every_ms, self._kept)
         try:
             self._appender.append([draft_of_event(Event("run started", f"run {self.run}", who=_WHO))])
             self._keeper.start()

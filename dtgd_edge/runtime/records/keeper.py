@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dtgd_edge.errors import SinkError
 from dtgd_edge.runtime.records.anchor import Anchor, write_anchor
+from dtgd_edge.runtime.records.append import LogAppender
 from dtgd_edge.runtime.records.database import Head
 
 # Above it the write-ahead log is begun anew, which holds commits up for a moment.
@@ -22,17 +23,17 @@ class Keeper:
 
     Args:
         path: of the log.
-        head: says where the log ends; called from the keeper's thread.
+        appender: the end of the log.
         every_ms: between two rounds.
         tell: is given what a round failed with, and None when one succeeds again.
     """
 
     def __init__(
-        self, path: Path, head: Callable[[], Head], every_ms: int, tell: Callable[[str | None], None]
+        self, path: Path, appender: LogAppender, every_ms: int, tell: Callable[[str | None], None]
     ) -> None:
         self._path = path
         self._wal = path.with_name(f"{path.name}-wal")
-        self._head = head
+        self._appender = appender
         self._every_s = every_ms / 1e3
         self._tell = tell
         self._stop = threading.Event()
@@ -73,7 +74,7 @@ class Keeper:
 
     def _round(self) -> None:
         # The head first: the side file must not know more than the disk has.
-        head = self._head()
+        head = self._appender.head
         if head == self._anchored:
             return
         try:
@@ -101,7 +102,11 @@ class Keeper:
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             if self._wal.exists() and self._wal.stat().st_size > _WAL_LIMIT_BYTES:
-                # A reader in the way makes this do nothing, and the next round tries again.
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                # What came during the first pass, so that little is left while nobody can commit. A thread
+                # that commits all the time would never let another connection in by itself.
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                with self._appender.between:
+                    # A reader in the way makes this do nothing, and the next round tries again.
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             connection.close()
