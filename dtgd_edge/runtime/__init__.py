@@ -14,6 +14,7 @@
     drift.py      light, focus and scores that move slowly; cusum.py is the test
     policy.py     what a line makes of scores; zones.py, hysteresis.py and parts.py do it
     sink.py       where verdicts go; sinks/ has one file per place
+    records/      the audit log, kept pictures and their replay
     overlay.py    a verdict as a picture
     calibrate.py  another threshold for a bundle; promise.py is what n good parts can promise
 
