@@ -13,6 +13,7 @@ import importlib, os, pkgutil, sys, warnings
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "openvino", "safetensors", "cv2"}
 HEAVY |= {"cuda", "pycuda", "tensorrt", "tensorrt_lean", "tensorrt_rtx"}
+HEAVY |= {"asyncua", "gpiod", "Jetson", "paho", "pymodbus"}
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
@@ -48,6 +49,12 @@ def test_everything_but_the_owners_imports_without_heavy_libraries() -> None:
     assert core <= {
         "dtgd_edge.runtime.cudas.cuda_python",
         "dtgd_edge.runtime.cudas.pycuda",
+        "dtgd_edge.runtime.outputs.modbus_client",
+        "dtgd_edge.runtime.outputs.modbus_server",
+        "dtgd_edge.runtime.outputs.mqtt",
+        "dtgd_edge.runtime.outputs.opcua",
+        "dtgd_edge.runtime.outputs.pins_gpiod",
+        "dtgd_edge.runtime.outputs.pins_jetson",
         "dtgd_edge.runtime.overlay",
         "dtgd_edge.runtime.sessions.openvino",
         "dtgd_edge.runtime.sessions.ort",

@@ -1,0 +1,183 @@
+"""MQTT over loopback: a broker of the amqtt project that is killed and started again, a paho subscriber."""
+
+import gc
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+from amqtt.broker import Broker
+from paho.mqtt.enums import CallbackAPIVersion
+
+from dtgd_edge.errors import SinkError
+from dtgd_edge.runtime.outputs.backoff import Backoff
+from dtgd_edge.runtime.outputs.loop_thread import LoopThread
+from dtgd_edge.runtime.outputs.message import VerdictMessage
+from dtgd_edge.runtime.outputs.mqtt import MqttSink
+from dtgd_edge.runtime.outputs.queued import QueuedSink
+from dtgd_edge.runtime.outputs.settings import MqttConfig
+from dtgd_edge.verdict import Decision
+from tests.runtime.outputs.conftest import Heard, until, written
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningBroker:
+    """A broker in a thread; `stop` cuts every connection."""
+
+    def __init__(self, port: int) -> None:
+        self._thread = LoopThread("test-broker")
+        self._broker: Broker | None = self._thread.wait_for(self._start(port), 10.0)
+
+    async def _start(self, port: int) -> Broker:
+        config = {
+            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+        broker = Broker(config)
+        await broker.start()
+        return broker
+
+    def stop(self) -> None:
+        if self._broker is None:
+            return
+        self._thread.wait_for(self._broker.shutdown(), 10.0)
+        self._thread.close()
+        self._broker = None
+        # This broker leaves its ends of connections to the garbage collector.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+
+class Subscriber:
+    """Hears everything below a topic, across restarts of the broker."""
+
+    def __init__(self, port: int, topic: str) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.raw: list[bytes] = []
+        self.is_subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, "subscriber")
+        self._client.on_connect = lambda client, *rest: client.subscribe(f"{topic}/#", 1)
+        self._client.on_subscribe = lambda *rest: self.is_subscribed.set()
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect_async("127.0.0.1", port, 5)
+        self._client.loop_start()
+
+    def _on_message(self, client: Any, data: Any, message: Any) -> None:
+        self.raw.append(message.payload)
+        self.heard.append((message.topic.rpartition("/")[2], json.loads(message.payload)))
+
+    def states(self) -> list[str]:
+        return [value["state"] for kind, value in self.heard if kind == "state"]
+
+    def parts(self) -> list[int]:
+        return [value["part"] for kind, value in self.heard if kind == "verdict"]
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    yield free_port()
+
+
+def test_verdicts_survive_a_broker_that_goes_and_comes_back(port: int, heard: Heard) -> None:
+    topic = "plant/line1"
+    config = MqttConfig(port=port, topic=topic, timeout_s=0.3, capacity=50)
+    broker = RunningBroker(port)
+    sink = QueuedSink(MqttSink(config), "mqtt", heard.events, capacity=50, backoff=Backoff(0.02, 0.05))
+    subscriber = Subscriber(port, topic)
+    try:
+        assert subscriber.is_subscribed.wait(10.0)
+        assert until(lambda: subscriber.states() == ["online"])
+        for index in range(20):
+            sink.write(*written(index, Decision.NG))
+        assert until(lambda: len(subscriber.parts()) == 20)
+
+        broker.stop()
+        subscriber.is_subscribed.clear()
+        for index in range(20, 120):
+            sink.write(*written(index))
+        assert heard.wait_for("sink down")
+        # The newest fifty wait for the broker.
+        broker = RunningBroker(port)
+        assert subscriber.is_subscribed.wait(10.0)
+        assert heard.wait_for("sink back")
+        sink.write(*written(120))
+        assert until(lambda: 120 in subscriber.parts())
+        sink.close()
+        assert until(lambda: subscriber.states()[-1] == "offline")
+    finally:
+        sink.close()
+        subscriber.close()
+        broker.stop()
+    assert heard.kinds() == ["sink down", "sink back"]
+    parts = [part for part in subscriber.parts() if part < 20]
+    assert parts == list(range(20)) and sink.delivered + sink.dropped == 121
+    payloads = [payload for payload in subscriber.raw if b"edge/verdict" in payload]
+    messages = [msgspec.json.decode(payload, type=VerdictMessage) for payload in payloads]
+    # Each number is one part; what came twice says so.
+    assert len({message.sequence for message in messages}) == len({message.part for message in messages})
+    assert {message.part for message in messages if message.part > 70} == set(range(71, 121))
+
+
+_LINE = """
+import sys, time
+from dtgd_edge.runtime.outputs.mqtt import MqttSink
+from dtgd_edge.runtime.outputs.settings import MqttConfig
+sink = MqttSink(MqttConfig(port=int(sys.argv[1]), topic=sys.argv[2]))
+time.sleep(60)
+"""
+
+
+def test_a_process_that_is_killed_is_offline(port: int) -> None:
+    broker = RunningBroker(port)
+    topic = "plant/line2"
+    subscriber = Subscriber(port, topic)
+    line = subprocess.Popen([sys.executable, "-c", _LINE, str(port), topic])
+    try:
+        assert until(lambda: subscriber.states() == ["online"], 30.0)
+        line.kill()
+        assert until(lambda: subscriber.states() == ["online", "offline"])
+    finally:
+        line.kill()
+        line.wait()
+        subscriber.close()
+        broker.stop()
+
+
+def test_no_broker_is_an_error_of_each_write_not_of_the_start(port: int) -> None:
+    sink = MqttSink(MqttConfig(port=port, timeout_s=0.05))
+    with pytest.raises(SinkError, match="takes no verdicts"):
+        sink.write(*written(0))
+    sink.close()
+    sink.close()
+
+
+def test_secrets_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="cannot be read"):
+        MqttSink(MqttConfig(username="line", password_file=str(tmp_path / "none")))
+    (tmp_path / "empty").touch()
+    with pytest.raises(SinkError, match="is empty"):
+        MqttSink(MqttConfig(username="line", password_file=str(tmp_path / "empty")))
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(SinkError, match="ca_file") as caught:
+        MqttSink(MqttConfig(is_tls=True, ca_file=str(tmp_path / "ca.pem")))
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
