@@ -19,7 +19,7 @@ from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.session import open_session
 from dtgd_edge.runtime.source import Frame
 
-SCORE, TOTAL = "score", "total"
+SCORE, TOTAL, LOOP = "score", "total", "all but score"
 SETTLE_S = 0.005
 
 
@@ -34,7 +34,8 @@ class Measurement:
         graph_sha256: of the bundle.
         frame_hw: size of the frames that were judged.
         warm_up: frames judged before the clock counted.
-        stages_ms: milliseconds per stage; "total" is from arrival to verdict, without capture.
+        stages_ms: milliseconds per stage; "total" is from arrival to verdict, without capture, and
+            "all but score" what of it the session does not take.
         speed: median over the frames of the first subject's time to score over this one's.
         machine: where.
     """
@@ -49,9 +50,15 @@ class Measurement:
     speed: float
     machine: Machine
 
+    @property
+    def frames_per_s(self) -> float:
+        """How many frames a second can be judged at most, one after the other, by the median frame."""
+        median_ms = self.stages_ms[TOTAL].p50
+        return 1e3 / median_ms if median_ms else 0.0
+
     def record(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return mapping_from_record(self)
+        return {**mapping_from_record(self), "frames_per_s": round(self.frames_per_s, 1)}
 
 
 def measure(
@@ -113,4 +120,4 @@ def _timed(inspector: Inspector, picture: NDArray[np.uint8], index: int) -> dict
     total_ms = (time.monotonic_ns() - arrived) / 1e6
     assert verdict.score is not None, verdict.reason
     stages = {stage: ms for stage, ms in verdict.stages_ms.items() if stage not in ("capture", "wait")}
-    return {**stages, TOTAL: total_ms}
+    return {**stages, LOOP: total_ms - stages[SCORE], TOTAL: total_ms}

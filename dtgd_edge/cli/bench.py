@@ -7,7 +7,6 @@ import typer
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.cli.console import OUT, Backend, Json, Threads, Workspace, print_json, say, table
-from dtgd_edge.config import mapping_from_record
 from dtgd_edge.workspace import newest_bundle
 
 
@@ -28,7 +27,7 @@ def bench(
 ) -> None:
     """Time a bundle frame by frame, beside the null session, which computes nothing, and other bundles."""
     from dtgd_edge.benchmarks.pictures import bench_pictures, frame_size
-    from dtgd_edge.benchmarks.timing import measure
+    from dtgd_edge.benchmarks.timing import LOOP, measure
 
     if bundle is None:
         bundle = newest_bundle(workspace)
@@ -49,7 +48,7 @@ def bench(
     )
     if as_json:
         paths = [str(path) for path in (bundle, *(against or []))]
-        print_json({"bundles": paths, "measurements": [mapping_from_record(m) for m in measurements]})
+        print_json({"bundles": paths, "measurements": [m.record() for m in measurements]})
         return
     for measurement in measurements:
         rows = [
@@ -60,5 +59,11 @@ def bench(
         table(title, ["stage", "count", "p50", "p95", "p99", "max"], rows)
     for path, measurement in zip(against or [], measurements[1:], strict=False):
         OUT.print(f"{path} scores {measurement.speed:.2f} times as fast as {bundle}", markup=False)
+    loop = measurements[-1]
+    OUT.print(
+        f"without a session the line judges {loop.frames_per_s:.0f} frames a second at most; all but the score "
+        f"takes {loop.stages_ms[LOOP].p99:.2f} ms in 99 of 100 frames",
+        markup=False,
+    )
     machine = measurements[0].machine
     OUT.print(f"{machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}", markup=False)

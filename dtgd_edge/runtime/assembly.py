@@ -21,7 +21,7 @@ from dtgd_edge.runtime.line import LineConfig
 from dtgd_edge.runtime.live import LiveInspector, Opened, OpenInspector
 from dtgd_edge.runtime.loop import run_loop
 from dtgd_edge.runtime.masters import MasterParts
-from dtgd_edge.runtime.parts import VoteJudge
+from dtgd_edge.runtime.parts import PartJudge as VoteJudge
 from dtgd_edge.runtime.records.archive import PictureArchive
 from dtgd_edge.runtime.records.audit import AuditSink
 from dtgd_edge.runtime.records.row import Judge

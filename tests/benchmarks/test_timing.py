@@ -18,3 +18,7 @@ def test_subjects_are_timed_in_turn_on_the_same_frames(tiny_bundles: dict[Precis
     assert made[0].speed == 1.0
     # The null session computes nothing.
     assert made[2].speed > 1.0
+    # And what remains is what the loop itself costs.
+    for m in made:
+        assert m.stages_ms["all but score"].p50 <= m.stages_ms["total"].p50
+        assert m.frames_per_s == 1000 / m.stages_ms["total"].p50
