@@ -23,7 +23,7 @@ from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.pretend import line_parts
 from dtgd_edge.runtime.assembly import Line, open_line
 from dtgd_edge.runtime.line import LineConfig, LoopConfig
-from dtgd_edge.runtime.outputs.simulator import SimulatedOutput
+from dtgd_edge.runtime.outputs.settings import OutputsConfig
 from dtgd_edge.runtime.records.audit import AuditConfig
 from dtgd_edge.runtime.records.log import AuditLog
 from dtgd_edge.runtime.records.proof import prove
@@ -126,11 +126,11 @@ def run_soak(folder: Path, frames: int = FRAMES, say: Callable[[str], None] = la
         loop=LoopConfig(backend="ort", threads=1),
         selftest=SelfTestConfig(every_s=5.0),
         audit=AuditConfig(path=str(folder / "audit.db")),
+        outputs=OutputsConfig(is_simulated=True),
         reject=RejectConfig(delay_ms=DELAY_MS, pulse_ms=1.0, safe_state="reject"),
     )
-    output = SimulatedOutput(capacity=1000)
     memory = _Memory(frames, say)
-    with open_line(config, bundle, _SoakSource(plan), outputs=[output]) as line:
+    with open_line(config, bundle, _SoakSource(plan)) as line:
         line.outlets.append(memory)
         summary = line.run()
         counts = _last_counts(line)

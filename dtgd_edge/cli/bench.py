@@ -61,8 +61,8 @@ def bench(
         OUT.print(f"{path} scores {measurement.speed:.2f} times as fast as {bundle}", markup=False)
     loop = measurements[-1]
     OUT.print(
-        f"without a session the line judges {loop.frames_per_s:.0f} frames a second at most; all but the score "
-        f"takes {loop.stages_ms[LOOP].p99:.2f} ms in 99 of 100 frames",
+        f"without a session the line judges {loop.frames_per_s:.0f} frames a second at most; all but the "
+        f"score takes {loop.stages_ms[LOOP].p99:.2f} ms in 99 of 100 frames",
         markup=False,
     )
     machine = measurements[0].machine

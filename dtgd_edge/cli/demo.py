@@ -11,7 +11,7 @@ import typer
 from dtgd_edge.cli.console import OUT, train_extra
 from dtgd_edge.cli.evaluate import evaluated, metrics_table
 from dtgd_edge.cli.export import print_exported
-from dtgd_edge.cli.run import print_summary, run_shown
+from dtgd_edge.cli.run import line_from_options, print_summary, run_shown
 from dtgd_edge.cli.train import read_pictures, train_shown
 from dtgd_edge.workspace import RUNS
 
@@ -64,7 +64,8 @@ def demo(
     _step(5, f"the line: {video} through the camera loop, INT8")
     log, overlays = out / "verdicts.jsonl", out / "overlays"
     log.unlink(missing_ok=True)
-    summary = run_shown(bundles["int8"].path, str(video), "auto", log, overlays, None)
+    line = line_from_options(source=str(video))
+    summary = run_shown(line, bundles["int8"].path, log, overlays)
     print_summary(summary)
     _compare_with_truth(log, video.with_suffix(".truth.json"))
     OUT.print(f"overlay pictures of the rejected parts: {overlays}")

@@ -5,55 +5,62 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dtgd_edge.cli.console import ERR, OUT, Backend, Json, Threads, Workspace, print_json, say, table
+from dtgd_edge.cli.console import ERR, OUT, Json, Threads, Workspace, print_json, say, table
 from dtgd_edge.cli.info import promise_text
 from dtgd_edge.errors import ConfigError
+from dtgd_edge.runtime.session import BACKENDS
 from dtgd_edge.workspace import newest_bundle
 
 if TYPE_CHECKING:
     from dtgd_edge.runtime.inspector import Inspector
-    from dtgd_edge.runtime.sink import Sink
+    from dtgd_edge.runtime.line import LineConfig
     from dtgd_edge.runtime.summary import Summary
+
+# Whoever types a camera's number wants to hear that it is gone; a line's file says itself how long to wait.
+_GIVE_UP_AFTER_S = 20.0
 
 
 def run(
+    config: Annotated[
+        Path | None, typer.Option(help="A line's file in TOML; the options here override it.")
+    ] = None,
     camera: Annotated[int | None, typer.Option(help="Number of a camera: 0 is the first.")] = None,
     source: Annotated[
         str | None,
         typer.Option(help="A folder, a picture, a video, rtsp://..., or sample: for the pretend line."),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle; default: the newest.")] = None,
-    backend: Backend = "auto",
+    backend: Annotated[
+        str | None, typer.Option(help=f"{', '.join(BACKENDS)}; default: auto, which is what doctor says.")
+    ] = None,
     threads: Threads = None,
     build: Annotated[
         bool, typer.Option("--build", help="Build the TensorRT engine first if this GPU has none yet.")
     ] = False,
     log: Annotated[Path | None, typer.Option(help="Append one JSON line per verdict to this file.")] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for overlay pictures of NG parts.")] = None,
+    http: Annotated[
+        str | None, typer.Option(help="Show the operator's page at this address: 127.0.0.1:8080.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="Exit with 1 if any part was NG.")] = False,
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
     """Judge parts as they come past a camera; Ctrl-C ends the run with everything written."""
-    if (camera is None) == (source is None):
-        raise ConfigError(
-            "both --camera and --source were given; choose one"
-            if camera is not None
-            else "no source was given; expected --camera 0 or --source FOLDER|VIDEO|URL|sample:"
-        )
-    if bundle is None:
-        bundle = newest_bundle(workspace)
-        say(f"bundle: {bundle} (the newest)")
-    source = str(camera) if source is None else source
+    if camera is not None and source is not None:
+        raise ConfigError("both --camera and --source were given; choose one")
+    line = line_from_options(config, source if camera is None else str(camera), backend, threads, http)
+    bundle = _chosen_bundle(line, bundle, workspace)
     if build:
-        backend = built_shown(bundle, backend, threads)
-    summary = run_shown(bundle, source, backend, log, overlays, frames, threads)
+        line = _built(line, bundle)
+    summary = run_shown(line, bundle, log, overlays, frames)
     if as_json:
         print_json(summary.record())
     else:
@@ -62,48 +69,101 @@ def run(
         sys.exit(1)
 
 
-def built_shown(bundle: Path, backend: str, threads: int | None = None) -> str:
-    """Build the engine that the run needs, with progress on stderr; the backend that will run.
+def line_from_options(
+    config: Path | None = None,
+    source: str | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    http: str | None = None,
+) -> "LineConfig":
+    """A line's file with what the command line says laid over it.
+
+    Raises:
+        ConfigError: see record_from_toml; no file and no source.
+    """
+    from dtgd_edge.runtime.line import LineConfig, read_line
+    from dtgd_edge.runtime.page.config import PageConfig
+    from dtgd_edge.runtime.source_config import ReconnectConfig, SourceConfig
+
+    if config is not None:
+        line = read_line(config)
+        if source is not None:
+            line = replace(line, source=replace(line.source, uri=source))
+    elif source is not None:
+        reconnect = ReconnectConfig(give_up_after_s=_GIVE_UP_AFTER_S)
+        line = LineConfig(SourceConfig(source, reconnect=reconnect))
+    else:
+        raise ConfigError(
+            "no source was given; expected --camera 0, --source FOLDER|VIDEO|URL|sample: or --config LINE.toml"
+        )
+    loop = replace(line.loop, backend=backend or line.loop.backend, threads=threads or line.loop.threads)
+    page = line.http if http is None else replace(line.http or PageConfig(), address=http)
+    return replace(line, loop=loop, http=page)
+
+
+def _chosen_bundle(line: "LineConfig", option: Path | None, workspace: Path) -> Path:
+    """What the command line names, else the line's file, else the newest; or what a swap left behind."""
+    from dtgd_edge.runtime.swap_config import remembered_bundle
+
+    if option is not None:
+        return option
+    if line.loop.bundle:
+        bundle = Path(line.loop.bundle)
+    else:
+        bundle = newest_bundle(workspace)
+        say(f"bundle: {bundle} (the newest)")
+    chosen = remembered_bundle(line.swap, bundle)
+    if chosen != bundle:
+        say(f"bundle: {chosen} (it passed its probation; {line.swap.remember} says so)")
+    return chosen
+
+
+def _built(line: "LineConfig", bundle: Path) -> "LineConfig":
+    """Build the engine that the run needs, with progress on stderr.
 
     Before the source is opened: a camera held open for minutes would begin with old pictures.
     """
     from dtgd_edge.bundle import Bundle
     from dtgd_edge.runtime.session import open_session
 
-    with open_session(Bundle.open(bundle), backend, threads, build=True, say=say) as session:
-        return session.spec.backend
+    loop = line.loop
+    with open_session(
+        Bundle.open(bundle), loop.backend, loop.threads or None, build=True, say=say
+    ) as session:
+        return replace(line, loop=replace(loop, backend=session.spec.backend))
 
 
 def run_shown(
+    line: "LineConfig",
     bundle: Path,
-    source: str,
-    backend: str,
-    log: Path | None,
-    overlays: Path | None,
-    frames: int | None,
-    threads: int | None = None,
+    log: Path | None = None,
+    overlays: Path | None = None,
+    frames: int | None = None,
 ) -> "Summary":
     """Open everything, run the loop with a live line on stderr, close everything."""
-    from dtgd_edge.runtime.inspector import Inspector
-    from dtgd_edge.runtime.loop import run_loop
+    from dtgd_edge.runtime.assembly import open_line
+    from dtgd_edge.runtime.event import Events
+    from dtgd_edge.runtime.service import Service
     from dtgd_edge.runtime.sinks.console import ConsoleSink
     from dtgd_edge.runtime.sinks.jsonl import JsonlSink
     from dtgd_edge.runtime.sinks.overlay import OverlaySink
     from dtgd_edge.runtime.source import open_source
 
     with ExitStack() as stack:
-        opened = stack.enter_context(open_source(source))
-        inspector = stack.enter_context(Inspector.open(bundle, backend, opened.is_live, threads))
-        say(f"{opened.description} -> {inspector.session.spec.device}, threshold {inspector.threshold:.4f}")
+        events = Events()
+        service = stack.enter_context(Service.from_environment())
+        source = open_source(line.source, events=events)
+        opened = stack.enter_context(open_line(line, bundle, source, events=events, service=service))
+        inspector = opened.live.active.inspector
+        say(f"{source.description} -> {inspector.session.spec.device}, threshold {inspector.threshold:.4f}")
         say_promise(inspector)
-        sinks: list[Sink] = []
         if log is not None:
-            sinks.append(stack.enter_context(JsonlSink(log)))
+            opened.outlets.append(stack.enter_context(JsonlSink(log)))
         if overlays is not None:
-            sinks.append(stack.enter_context(OverlaySink(overlays)))
-        sinks.append(stack.enter_context(ConsoleSink(sys.stderr)))
+            opened.outlets.append(stack.enter_context(OverlaySink(overlays)))
+        opened.outlets.append(stack.enter_context(ConsoleSink(sys.stderr)))
         stop = stack.enter_context(stopped_by_signal())
-        return run_loop(opened, inspector, sinks, stop=stop, max_frames=frames)
+        return opened.run(stop, frames)
 
 
 def say_promise(inspector: "Inspector") -> None:

@@ -5,7 +5,7 @@ before the first frame is taken: a line that runs has all that its file says.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +21,13 @@ from dtgd_edge.runtime.line import LineConfig
 from dtgd_edge.runtime.live import LiveInspector, Opened, OpenInspector
 from dtgd_edge.runtime.loop import run_loop
 from dtgd_edge.runtime.masters import MasterParts
+from dtgd_edge.runtime.outputs.open import open_outputs
 from dtgd_edge.runtime.parts import PartJudge as VoteJudge
 from dtgd_edge.runtime.records.archive import PictureArchive
 from dtgd_edge.runtime.records.audit import AuditSink
 from dtgd_edge.runtime.records.row import Judge
 from dtgd_edge.runtime.recovery import Recovery
 from dtgd_edge.runtime.reject.line import RejectLine
-from dtgd_edge.runtime.reject.output import Output
 from dtgd_edge.runtime.selftest import SelfTest
 from dtgd_edge.runtime.service import Service
 from dtgd_edge.runtime.session import open_session
@@ -98,7 +98,6 @@ def open_line(
     source: FrameSource,
     *,
     open_inspector: OpenInspector | None = None,
-    outputs: Sequence[Output] = (),
     events: Events | None = None,
     service: Service | None = None,
 ) -> Iterator[Line]:
@@ -109,7 +108,6 @@ def open_line(
         bundle: what the first session runs.
         source: open; the loop closes it.
         open_inspector: opens sessions; None: as `config.loop` says.
-        outputs: more outputs for the reject line.
         events: for those who want to hear everything; None: the line's own.
         service: the manager to tell; None: nobody.
 
@@ -137,7 +135,7 @@ def open_line(
             line.judges.append(line.masters)
             line.chores.append(line.masters)
         _open_records(line, stack)
-        _open_reject(line, outputs, stack)
+        _open_outputs(line, stack)
         if config.drift is not None:
             line.outlets.append(Outlet(Drift(live, config.drift, events), "drift", "tell"))
         line.outlets.append(Outlet(line.service, "service manager", "tell"))
@@ -181,14 +179,19 @@ def _open_records(line: Line, stack: ExitStack) -> None:
     line.outlets.insert(0, Outlet(log, "audit log", "hold" if config.audit.is_required else "tell"))
 
 
-def _open_reject(line: Line, outputs: Sequence[Output], stack: ExitStack) -> None:
-    if line.config.reject is None:
-        return
-    line.reject = RejectLine(
-        line.config.reject, outputs, line.events, is_alive=lambda: line.live.hold_reason is None
+def _open_outputs(line: Line, stack: ExitStack) -> None:
+    sinks = open_outputs(
+        line.config.outputs,
+        line.events,
+        reject=line.config.reject,
+        is_alive=lambda: line.live.hold_reason is None,
     )
-    stack.callback(line.reject.close)
-    line.outlets.append(Outlet(line.reject, "reject line", "end"))
+    for sink in sinks:
+        stack.callback(sink.close)
+        if isinstance(sink, RejectLine):
+            line.reject = sink
+        # They tell by themselves when nobody listens; what they raise is a mistake of ours.
+        line.outlets.append(sink)
 
 
 class _JudgeChanges:

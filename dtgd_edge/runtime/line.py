@@ -9,6 +9,7 @@ from dtgd_edge.errors import ConfigError
 from dtgd_edge.runtime.drift import DriftConfig
 from dtgd_edge.runtime.health import HealthLimits
 from dtgd_edge.runtime.masters import MastersConfig
+from dtgd_edge.runtime.outputs.settings import OutputsConfig
 from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.policy import PolicyConfig
 from dtgd_edge.runtime.records.archive import PicturesConfig
@@ -69,7 +70,8 @@ class LineConfig:
         swap: how another bundle takes over.
         drift: alarms when light or scores move.
         masters: physical parts whose verdicts are known.
-        reject: the ejector; None: there is none.
+        reject: the ejector, when an output has signals for it.
+        outputs: the ways to the plant.
         audit: the record of all verdicts; None: there is none.
         pictures: frames that are kept; needs an audit log to say where they are.
         http: the operator's page.
@@ -84,7 +86,8 @@ class LineConfig:
     swap: SwapConfig = field(default_factory=SwapConfig)
     drift: DriftConfig | None = None
     masters: MastersConfig | None = None
-    reject: RejectConfig | None = None
+    reject: RejectConfig = field(default_factory=RejectConfig)
+    outputs: OutputsConfig = field(default_factory=OutputsConfig)
     audit: AuditConfig | None = None
     pictures: PicturesConfig | None = None
     http: PageConfig | None = None

@@ -25,7 +25,6 @@ from dtgd_edge.runtime.event import Event, Events
 from dtgd_edge.runtime.line import LineConfig, LoopConfig
 from dtgd_edge.runtime.live import OpenInspector
 from dtgd_edge.runtime.recovery import RecoveryConfig
-from dtgd_edge.runtime.reject.output import Output
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import FrameSource
 from dtgd_edge.runtime.source_config import ReconnectConfig, SourceConfig
@@ -119,7 +118,6 @@ def running(
     watch: Watch,
     *,
     open_inspector: OpenInspector | None = None,
-    outputs: Sequence[Output] = (),
     sinks: Sequence[Sink | Outlet] = (),
     events: Events | None = None,
 ) -> Iterator[Running]:
@@ -127,9 +125,7 @@ def running(
     told: list[Event] = []
     events = events or Events()
     events.listen(told.append)
-    with open_line(
-        config, bundle, source, open_inspector=open_inspector, outputs=outputs, events=events
-    ) as line:
+    with open_line(config, bundle, source, open_inspector=open_inspector, events=events) as line:
         line.outlets += [*sinks, Outlet(watch, "watch", "end")]
         run = Running(line, watch, told)
         run.start()
