@@ -94,7 +94,7 @@ def line_from_options(
         line = LineConfig(SourceConfig(source, reconnect=reconnect))
     else:
         raise ConfigError(
-            "no source was given; expected --camera 0, --source FOLDER|VIDEO|URL|sample: or --config LINE.toml"
+            "no source was given; expected --camera 0, --source FOLDER|VIDEO|URL|sample:, or --config FILE"
         )
     loop = replace(line.loop, backend=backend or line.loop.backend, threads=threads or line.loop.threads)
     page = line.http if http is None else replace(line.http or PageConfig(), address=http)
