@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from dtgd_edge.benchmarks.faults.row import Row, Shortfalls
-from dtgd_edge.percentiles import Percentiles
+from dtgd_edge.benchmarks.faults.row import Fault, Row, Shortfalls
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame
 from dtgd_edge.verdict import Decision, Verdict
@@ -37,11 +36,11 @@ class Filled:
 
 def disk_full(folder: Path) -> Row:
     """Fill the disk under the audit log of a running line, and free it again."""
-    described = {
-        "fault": "disk full",
-        "injected": f"the audit log's disk (a tmpfs of {_SIZE_MIB} MiB) is filled to the last byte",
-        "expected": "the line goes on, no unrecorded verdict is given out as OK, the loss is in the log",
-    }
+    fault = Fault(
+        "disk full",
+        f"the audit log's disk (a tmpfs of {_SIZE_MIB} MiB) is filled to the last byte",
+        "the line goes on, no unrecorded verdict is given out as OK, the loss is in the log",
+    )
     mount = folder / "disk"
     mount.mkdir()
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
@@ -55,22 +54,14 @@ def disk_full(folder: Path) -> Row:
             check=False,
         )
     except OSError as exc:
-        return Row(**described, times=0, happened="", skipped=f"no private mount here ({exc})")
+        return fault.skipped(f"no private mount here ({exc})")
     if done.returncode and "Traceback" not in done.stderr:
-        return Row(
-            **described, times=0, happened="", skipped=f"no private mount here ({done.stderr.strip()[-200:]})"
-        )
+        return fault.skipped(f"no private mount here ({done.stderr.strip()[-200:]})")
     if done.returncode:
-        return Row(**described, times=0, happened="", shortfalls=(f"the line died: {done.stderr[-300:]}",))
+        return fault.died(done.stderr)
     found = msgspec.json.decode(done.stdout, type=Filled)
-    return Row(
-        **described,
-        times=found.fills,
-        happened=f"{found.verdicts} verdicts, {found.recorded} recorded, {found.withheld} withheld",
-        wrong_ok=found.wrong_ok,
-        recovery_ms=Percentiles.of(found.recovery_ms),
-        shortfalls=found.shortfalls,
-    )
+    happened = f"{found.verdicts} verdicts, {found.recorded} recorded, {found.withheld} withheld"
+    return fault.row(found.fills, happened, found.wrong_ok, found.recovery_ms, found.shortfalls)
 
 
 class _Given(Sink):

@@ -1,5 +1,6 @@
 """Faults inside of the line: the session fails, the queue is full, the wall clock is stepped."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -7,11 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.benchmarks.faults.rig import Picture, line_config, parts, running, write_bundle
-from dtgd_edge.benchmarks.faults.row import Row, Shortfalls
+from dtgd_edge.benchmarks.faults.row import Fault, Row, Shortfalls
 from dtgd_edge.benchmarks.faults.watch import Watch
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError
@@ -194,11 +196,11 @@ time_t time(time_t *o) {
 
 def clock_stepped(folder: Path) -> Row:
     """The wall clock of a running line is stepped a day forth and two back, as NTP does after a boot."""
-    described = {
-        "fault": "wall clock stepped",
-        "injected": "the C library's wall clock of the process jumps by +1 day, -2 days, to 1971 and back",
-        "expected": "verdicts go on in time, the audit log stays in order and proves itself",
-    }
+    fault = Fault(
+        "wall clock stepped",
+        "the C library's wall clock of the process jumps by +1 day, -2 days, to 1971 and back",
+        "verdicts go on in time, the audit log stays in order and proves itself",
+    )
     source, library = folder / "step.c", folder / "step.so"
     source.write_text(_SHIM)
     try:
@@ -208,34 +210,19 @@ def clock_stepped(folder: Path) -> Row:
             capture_output=True,
         )
     except (OSError, subprocess.CalledProcessError) as exc:
-        return Row(**described, times=0, happened="", skipped=f"no C compiler makes the shim ({exc})")
-    import msgspec
-
+        return fault.skipped(f"no C compiler makes the shim ({exc})")
     from dtgd_edge.benchmarks.faults.stepped import Stepped
 
     done = subprocess.run(
         [sys.executable, "-m", "dtgd_edge.benchmarks.faults.stepped", str(folder)],
-        env=_environment(LD_PRELOAD=str(library), DTGD_CLOCK_STEP=str(folder / "step")),
+        env={**os.environ, "LD_PRELOAD": str(library), "DTGD_CLOCK_STEP": str(folder / "step")},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     if done.returncode:
-        return Row(**described, times=0, happened="", shortfalls=(f"the line died: {done.stderr[-300:]}",))
+        return fault.died(done.stderr)
     found = msgspec.json.decode(done.stdout, type=Stepped)
-    short = Shortfalls(found.shortfalls)
-    return Row(
-        **described,
-        times=found.steps,
-        happened=f"{found.verdicts} verdicts, longest gap {found.longest_gap_ms:.0f} ms, rows in order",
-        wrong_ok=found.wrong_ok,
-        recovery_ms=Percentiles.of(found.recovery_ms),
-        shortfalls=short.texts,
-    )
-
-
-def _environment(**more: str) -> dict[str, str]:
-    import os
-
-    return {**os.environ, **more}
+    happened = f"{found.verdicts} verdicts, longest gap {found.longest_gap_ms:.0f} ms, rows in order"
+    return fault.row(found.steps, happened, found.wrong_ok, found.recovery_ms, found.shortfalls)

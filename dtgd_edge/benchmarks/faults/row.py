@@ -1,7 +1,7 @@
 """What one fault amounts to, and the table of all of them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,6 +121,49 @@ class FaultTable:
         """Plain JSON values."""
         rows = [{**mapping_from_record(row), "is_met": row.is_met} for row in self.rows]
         return {"rows": rows, "machine": mapping_from_record(self.machine), "seconds": round(self.seconds, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What does not change from one outcome to the other.
+
+    Attributes:
+        name, injected, expected: as Row.
+    """
+
+    name: str
+    injected: str
+    expected: str
+
+    def skipped(self, why: str) -> Row:
+        """It was not tried here."""
+        return Row(self.name, self.injected, 0, self.expected, "", skipped=why)
+
+    def died(self, text: str) -> Row:
+        """The line under test ended with a traceback."""
+        return Row(
+            self.name, self.injected, 0, self.expected, "", shortfalls=(f"the line died: {text[-300:]}",)
+        )
+
+    def row(
+        self,
+        times: int,
+        happened: str,
+        wrong_ok: int,
+        recovery_ms: Iterable[float],
+        shortfalls: tuple[str, ...],
+    ) -> Row:
+        """It was tried."""
+        return Row(
+            self.name,
+            self.injected,
+            times,
+            self.expected,
+            happened,
+            wrong_ok,
+            Percentiles.of(recovery_ms),
+            shortfalls,
+        )
 
 
 Injection = Callable[[], Row]

@@ -13,12 +13,15 @@ Inject = Callable[[Path], Row]
 
 def injections() -> dict[str, Inject]:
     """By the names that `--only` takes. Imported when asked for: they bring OpenCV along."""
-    from dtgd_edge.benchmarks.faults import camera, disk, inside, killed
+    from dtgd_edge.benchmarks.faults import camera, delivery, disk, inside, killed
 
     return {
         "unplugged": camera.unplugged,
         **{kind: partial(camera.bad_picture, kind=kind) for kind in camera.bad_pictures()},
         "slow": camera.slow,
+        "webhook": partial(delivery.peer_away, kind="webhook"),
+        "mqtt": partial(delivery.peer_away, kind="mqtt"),
+        "modbus": partial(delivery.peer_away, kind="modbus"),
         "disk": disk.disk_full,
         "kill": killed.killed,
         "clock": inside.clock_stepped,

@@ -126,6 +126,9 @@ class _OpenGate:
     def fault(self, frame: Frame) -> str | None:
         return None
 
+    def appearance_fault(self, appearance: Appearance) -> str | None:
+        return None
+
 
 def _compared_reasons(row: Row, verdict: Verdict) -> tuple[Outcome, str]:
     recorded = (row.reason or "").partition(":")[0]
