@@ -98,15 +98,13 @@ def peer_away(folder: Path, kind: Kind) -> Row:
         short = short.unless(_until(lambda: _is_up(run)), "it was not reached at the start")
         for number in range(TIMES):
             peer.kill()
-            short = short.unless(
-                _until(lambda: run.told_of("sink down") > number), f"outage {number} was not told"
-            )
-            if run.line.reject is not None:
-                signals = run.line.reject.signals
-                short = short.unless(not signals.is_ready, f"the line was ready in outage {number}")
+            short = short.unless(_told(run, "sink down", number + 1), f"outage {number} was not told")
+            if kind == "modbus":
+                held = _until(lambda: not _is_ready(run))
+                short = short.unless(held, f"the line stayed ready in outage {number}")
             time.sleep(_AWAY_S)
             back_ns = peer.start()
-            is_back = _until(lambda: run.told_of("sink back") > number)
+            is_back = _told(run, "sink back", number + 1)
             short = short.unless(is_back, f"the return after outage {number} was not told")
             recovery_ms.append((time.monotonic_ns() - back_ns) / 1e6)
         short = short.unless(run.is_running, f"the run ended: {run.error}")
@@ -152,9 +150,16 @@ def _peer_line(folder: Path, kind: Kind) -> Iterator[tuple[Peer, Running]]:
 
 def _is_up(run: Running) -> bool:
     """Whether the first signal or verdict has arrived."""
-    if run.line.reject is not None:
-        return run.line.reject.signals.is_ready
-    return any(isinstance(sink, QueuedSink) and sink.delivered for sink in run.line.outlets)
+    return _is_ready(run) or any(isinstance(sink, QueuedSink) and sink.delivered for sink in run.line.outlets)
+
+
+def _is_ready(run: Running) -> bool:
+    return run.line.reject is not None and run.line.reject.signals.is_ready
+
+
+def _told(run: Running, kind: str, times: int) -> bool:
+    """Wait until an event was told so often; False when it was not in time."""
+    return _until(lambda: run.told_of(kind) >= times)
 
 
 def _until(holds: Callable[[], bool]) -> bool:

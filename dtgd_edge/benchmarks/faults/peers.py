@@ -1,7 +1,7 @@
 """Peers of a line, each a process of its own that can be killed: `python peers.py KIND PORT FILE`.
 
-webhook writes every body that it is posted to FILE, a line each; mqtt is a broker and modbus a controller with
-300 registers, both by libraries of other people. "listens" on standard output says that it does.
+webhook writes every body that it is posted to FILE, a line each; mqtt is a broker and modbus a controller
+with 300 registers, both by libraries of other people. "listens" on standard output says that it does.
 """
 
 import asyncio

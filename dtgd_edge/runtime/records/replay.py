@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from dtgd_edge.appearance import Appearance
 from dtgd_edge.errors import DataError
 from dtgd_edge.manifest import Manifest
 from dtgd_edge.pictures import read_as_written
