@@ -107,11 +107,12 @@ def peer_away(folder: Path, kind: Kind) -> Row:
             is_back = _told(run, "sink back", number + 1)
             short = short.unless(is_back, f"the return after outage {number} was not told")
             recovery_ms.append((time.monotonic_ns() - back_ns) / 1e6)
+            short = short.unless(_is_drained(run), f"verdicts of outage {number} still wait")
         short = short.unless(run.is_running, f"the run ended: {run.error}")
         run.stop()
         queue = next((sink for sink in run.line.outlets if isinstance(sink, QueuedSink)), None)
         if queue is not None:
-            short = short.unless(_until(lambda: queue.delivered >= len(run.watch.seen)), "verdicts wait")
+            short = short.unless(_is_drained(run), "verdicts wait")
             short = short.unless(not queue.dropped, f"{queue.dropped} verdicts were dropped")
         seen = run.watch.seen
         down, up = run.told_of("sink down"), run.told_of("sink back")
@@ -155,6 +156,13 @@ def _is_up(run: Running) -> bool:
 
 def _is_ready(run: Running) -> bool:
     return run.line.reject is not None and run.line.reject.signals.is_ready
+
+
+def _is_drained(run: Running) -> bool:
+    """Wait until everything that waits now is delivered; False when it is not in time."""
+    queues = [sink for sink in run.line.outlets if isinstance(sink, QueuedSink)]
+    wanted = len(run.watch.seen)
+    return _until(lambda: all(queue.delivered + queue.dropped >= wanted for queue in queues))
 
 
 def _told(run: Running, kind: str, times: int) -> bool:
