@@ -17,6 +17,7 @@ from dtgd_edge.cli import (
     export,
     faults,
     info,
+    line,
     promise,
     replay,
     run,
@@ -46,6 +47,7 @@ app.command()(promise.promise)
 app.command()(build.build)
 app.command("eval")(evaluate.evaluate)
 app.command()(run.run)
+app.command()(line.line)
 app.command()(verify.verify)
 app.command()(info.info)
 app.command()(doctor.doctor)
