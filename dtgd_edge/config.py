@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import typing
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,7 +40,7 @@ def record_from_mapping(values: Mapping[str, Any], kind: type[Record], origin: s
     """
     _refuse_unknown_keys(values, kind, origin, "")
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert(values, kind, dec_hook=_from_plain)
     except msgspec.ValidationError as exc:
         raise ConfigError(f"{origin}: {_readable(str(exc))}; correct that key") from exc
     except ConfigError as exc:  # from a record's own check, which does not know the file
@@ -49,8 +49,21 @@ def record_from_mapping(values: Mapping[str, Any], kind: type[Record], origin: s
 
 def mapping_from_record(record: Any) -> dict[str, Any]:
     """Turn a record into plain dicts, lists, strings and numbers, ready for JSON."""
-    values: dict[str, Any] = msgspec.to_builtins(record)
+    values: dict[str, Any] = msgspec.to_builtins(record, enc_hook=_to_plain)
     return values
+
+
+def _from_plain(kind: type, value: Any) -> Any:
+    """Make what msgspec does not know: a path is a string in a file."""
+    if issubclass(kind, PurePath) and isinstance(value, str):
+        return kind(value)
+    raise NotImplementedError(f"{kind.__name__} from {type(value).__name__}")
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} as a plain value")
 
 
 def _refuse_unknown_keys(values: Mapping[str, Any], kind: type, origin: str, table: str) -> None:

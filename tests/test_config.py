@@ -72,3 +72,20 @@ def test_missing_file_and_wrong_encoding(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_bytes(b'name = "\xff\xfe"')
     with pytest.raises(ConfigError, match="not valid TOML"):
         record_from_toml(tmp_path / "x.toml", Line)
+
+
+@dataclass(frozen=True)
+class Places:
+    """A record with paths."""
+
+    mask: Path | None = None
+    folders: tuple[Path, ...] = ()
+
+
+def test_paths_are_strings_in_a_file() -> None:
+    values = {"mask": "a/mask.png", "folders": ["b"]}
+    places = record_from_mapping(values, Places, "line.toml")
+    assert places == Places(Path("a/mask.png"), (Path("b"),))
+    assert mapping_from_record(places) == values
+    with pytest.raises(ConfigError, match=r"line\.toml: key 'mask'"):
+        record_from_mapping({"mask": 5}, Places, "line.toml")

@@ -40,6 +40,7 @@ EXAMPLES: dict[str, Any] = {
     "policy.zones.rectangle": (100, 100, 200, 200),
     "policy.vote.frames": 3,
     "policy.vote.fewest_judged": 2,
+    "http.host_names": ("line-3.plant.example",),
     "masters.parts.name": "good 1",
     "masters.parts.expected": "OK",
     "outputs.gpio.reject": 17,
@@ -84,7 +85,7 @@ def _table(kind: type, path: str, is_on: bool, is_list: bool = False) -> Iterato
         text = texts.get(field.name, "")
         default = _default(field)
         if record is not None:
-            is_inner_on = is_on and not many and dataclasses.is_dataclass(default)
+            is_inner_on = is_on and not many and default is not None
             inner.append((place, record, is_inner_on, many))
             if path:
                 continue
@@ -138,7 +139,8 @@ def _texts(kind: type) -> dict[str, str]:
         entry = _ENTRY.match(line)
         if entry is not None:
             names = entry[1].split(", ")
-            texts |= dict.fromkeys(names, f"{entry[1]}: {entry[2]}" if len(names) > 1 else entry[2])
+            text = f"{entry[1]}: {entry[2]}" if len(names) > 1 else entry[2][:1].upper() + entry[2][1:]
+            texts |= dict.fromkeys(names, text)
         elif line.startswith(" "):
             texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
         else:
@@ -147,6 +149,8 @@ def _texts(kind: type) -> dict[str, str]:
 
 
 def _comment(text: str) -> Iterator[str]:
+    # TOML has no None.
+    text = re.sub(r"\bNone\b", "left out", text)
     for line in textwrap.wrap(text, _WIDTH - 2):
         yield f"# {line}\n"
 
