@@ -57,7 +57,7 @@ def _from_plain(kind: type, value: Any) -> Any:
     """Make what msgspec does not know: a path is a string in a file."""
     if issubclass(kind, PurePath) and isinstance(value, str):
         return kind(value)
-    raise NotImplementedError(f"{kind.__name__} from {type(value).__name__}")
+    raise TypeError(f"expected a string for a path, got {type(value).__name__}")
 
 
 def _to_plain(value: Any) -> Any:

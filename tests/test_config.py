@@ -83,7 +83,7 @@ class Places:
 
 
 def test_paths_are_strings_in_a_file() -> None:
-    values = {"mask": "a/mask.png", "folders": ["b"]}
+    values = {"mask": "a/mask.png", "folders": ("b",)}
     places = record_from_mapping(values, Places, "line.toml")
     assert places == Places(Path("a/mask.png"), (Path("b"),))
     assert mapping_from_record(places) == values
