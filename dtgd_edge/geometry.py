@@ -26,8 +26,6 @@ STRIDE = 32
 
 # Grey of the bars that keep the aspect ratio; near the ImageNet mean, so that they say little.
 LETTERBOX_GREY = 114
-# Halving stops where the rest is still shrunk by so much: area averaging then hides where it happened.
-_REST = 2
 # One side is squeezed by so much more than the other that shapes look wrong, and thin defects thinner.
 FAR_FROM_EQUAL = 1.25
 
@@ -67,8 +65,8 @@ class Geometry:
         margin: pixels that the graph adds, mirrored, on each side of a picture or tile before the networks
             see it, so that the map's rim is not made from padding; a multiple of 16.
         sensor_bits: significant bits of a 16-bit frame (10, 12, 16 ...); 8-bit frames ignore it.
-        shrink: "area" averages in one step; "halves" halves both sides while they stay at least twice the
-            size, then averages: less than half of the time on a 1080p frame, and slightly softer pixels.
+        shrink: "area" averages what each pixel covers in one step; "halves" halves both sides as often as it
+            can before: a fifth of the time on a 1080p frame, for slightly softer pixels.
     """
 
     size_hw: tuple[int, int] = (256, 256)
@@ -293,13 +291,13 @@ def _rgb(image: Image) -> NDArray[np.uint8]:
 
 
 def _halved(image: Image, height: int, width: int) -> Image:
-    """Halve both sides as often as they stay _REST times the given ones; an odd last row or column goes.
+    """Halve both sides as often as they stay large enough; an odd last row or column goes.
 
     Exact halves are the one factor for which OpenCV averages with vector instructions.
     """
     import cv2
 
-    while min(image.shape[0] // (2 * height), image.shape[1] // (2 * width)) >= _REST:
+    while min(image.shape[0] // height, image.shape[1] // width) >= 2:
         half = image.shape[1] // 2, image.shape[0] // 2
         even = image[: 2 * half[1], : 2 * half[0]]
         image = cv2.resize(even, half, interpolation=cv2.INTER_AREA)
