@@ -37,11 +37,26 @@ def overlay(image: NDArray[Any] | None, verdict: Verdict, *, sensor_bits: int = 
         picture. Heat starts at half the threshold whatever the picture's own maximum is, so that the
         picture of a good part stays clean.
     """
+    picture = marked_picture(image, verdict, sensor_bits=sensor_bits)
+    return np.vstack([_band(verdict, picture.shape[1]), picture])
+
+
+def marked_picture(
+    image: NDArray[Any] | None, verdict: Verdict, *, sensor_bits: int = 16
+) -> NDArray[np.uint8]:
+    """Draw heat and regions only, for those who say the decision themselves.
+
+    Args:
+        image, verdict, sensor_bits: as `overlay` takes them.
+
+    Returns:
+        uint8 BGR [H, W, 3], a fresh picture.
+    """
     picture = _bgr(image, sensor_bits)
     if verdict.map is not None and verdict.map.shape == picture.shape[:2]:
         draw_heat(picture, verdict.map, verdict.threshold)
     _draw_regions(picture, verdict)
-    return np.vstack([_band(verdict, picture.shape[1]), picture])
+    return picture
 
 
 def _bgr(image: NDArray[Any] | None, sensor_bits: int) -> NDArray[np.uint8]:
