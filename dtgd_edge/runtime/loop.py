@@ -46,8 +46,8 @@ def run_loop(
 ) -> Summary:
     """Judge every frame of a source until it ends.
 
-    A live source keeps its newest frame and the others are counted as dropped; any other source keeps
-    every frame, and its reader waits.
+    A source that keeps its newest frame (a live one, as a rule) has the others counted as dropped; any
+    other source keeps every frame, and its reader waits.
 
     Args:
         source: closed when this returns, however it returns.
@@ -55,9 +55,9 @@ def run_loop(
         sinks: each gets every verdict; they stay open. A bare sink that fails ends the run; an Outlet
             says what its failure means.
         stop: set it, from a signal handler or another thread, to end after the current frame.
-        queue_size: frames that may wait, of a source that is not live.
+        queue_size: frames that may wait, of a source that keeps every frame.
         max_frames: end after so many frames.
-        silence_limit_s: a live source that delivers nothing for so long has failed.
+        silence_limit_s: a source that may not be silent and delivers nothing for so long has failed.
         judges: decide about parts, one after the other, between the inspector and the sinks; none: every
             frame is a part.
         part_silence_s: without a frame for so long, the judges are flushed: the part has gone by.
@@ -70,13 +70,13 @@ def run_loop(
 
     Raises:
         SourceError: the source failed; every frame that had arrived was judged and delivered first.
-        SourceTimeout: a live source went silent.
+        SourceTimeout: a source that may not be silent was.
         SinkError: a sink that ends the run refused a verdict; the other sinks were given it first.
         BackendError: the session failed BACKEND_FAILURES times in a row (one failure alone is a
             NO_DECISION, so that a hiccup of the device does not stop the line), or a chore gave up.
     """
     begun = time.monotonic()
-    handoff = Handoff(1 if source.is_live else queue_size, keeps_newest=source.is_live)
+    handoff = Handoff(1 if source.keeps_newest else queue_size, source.keeps_newest)
     reader = threading.Thread(target=_read, args=(source, handoff), name="dtgd-reader", daemon=True)
     events = events or Events()
     delivery = Delivery(sinks, events)
@@ -87,7 +87,7 @@ def run_loop(
         stopped_by = run.until_end(
             stop or threading.Event(),
             max_frames,
-            silence_limit_s if source.is_live else None,
+            None if source.may_be_silent else silence_limit_s,
             part_silence_s,
         )
     finally:
@@ -101,7 +101,8 @@ def run_loop(
             if reader.is_alive():
                 # Inside the camera's driver; it is a daemon, so the process can end all the same.
                 _log.warning("%s did not return from its last read in %.0f s", source.description, _JOIN_S)
-    return run.tally.summary(handoff.dropped, time.monotonic() - begun, stopped_by, delivery.failures)
+    dropped = handoff.dropped + source.dropped
+    return run.tally.summary(dropped, time.monotonic() - begun, stopped_by, delivery.failures)
 
 
 def _read(source: FrameSource, handoff: Handoff) -> None:

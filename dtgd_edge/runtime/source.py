@@ -4,23 +4,23 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from dtgd_edge.errors import SourceNotFound
-from dtgd_edge.pictures import SUFFIXES as PICTURE_SUFFIXES
+from dtgd_edge.runtime.event import Events
+from dtgd_edge.runtime.source_config import CameraConfig, ReconnectConfig, SourceConfig
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
-STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
-SAMPLE_SCHEME = "sample"
+if TYPE_CHECKING:
+    from dtgd_edge.runtime.trigger import Trigger
+
+# Of a source that is named by a text alone: whoever types a camera's number wants to hear that it is gone.
+_GIVE_UP_AFTER_S = 20.0
 
 # RFC 3986, but with two letters at least: "C:\pictures" is a path.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-_DEVICE = re.compile(r"/dev/video\d+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,21 @@ class FrameSource(Protocol):
         ...
 
     @property
+    def keeps_newest(self) -> bool:
+        """Whether a frame that waits makes room for a newer one; otherwise every frame is kept."""
+        return self.is_live
+
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether hours without a frame are normal, as between two triggers."""
+        return not self.is_live
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the source itself dropped; they are gaps of the index."""
+        return 0
+
+    @property
     def description(self) -> str:
         """What it is, for people."""
         ...
@@ -87,67 +102,44 @@ def is_uri(text: str) -> bool:
 
 
 def open_source(
-    uri: str | int, *, size_hw: tuple[int, int] | None = None, fps: float | None = None
+    source: str | int | SourceConfig,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    fps: float | None = None,
+    events: Events | None = None,
+    trigger: "Trigger | None" = None,
 ) -> FrameSource:
-    """Open what a text names.
+    """Open what a text or a line file names.
 
     Args:
-        uri: a camera ("0", 0, "/dev/video0"), a stream ("rtsp://...", "http://..."), a folder of
-            pictures, one picture, a video file, or the pretend line ("sample:",
-            "sample:?parts=50&seed=3&defect_rate=0.2&size=320&fps=10").
-        size_hw: height and width to ask a camera for, pixels; None: what it gives. Only for cameras.
-        fps: frames per second to ask a camera for; None: what it gives. Only for cameras.
+        source: a camera ("0", 0, "/dev/video0", "v4l2:/dev/video0?width_px=1280&height_px=720&fps=30",
+            "csi://0", "genicam://SERIAL?cti=FILE"), a stream ("rtsp://...", "http://...",
+            "gst:PIPELINE"), a folder of pictures, one picture, a video file, "list:FILE" (one picture
+            per line), "watch:FOLDER" (pictures as they are written), or the pretend line ("sample:",
+            "sample:?parts=50&seed=3&defect_rate=0.2&size=320&fps=10"); or a record that says more.
+        size_hw: height and width to ask a camera for, pixels; None: what it gives. Only for cameras that
+            are named by a text.
+        fps: frames per second to ask a camera for; None: what it gives. As size_hw.
+        events: told when the source is lost and back; None: only logged.
+        trigger: fires the frames of a source whose record has a trigger; None: a new one.
+
+    Returns:
+        A source. One that is named by a text ends with SourceLost after 20 s without it; with a record,
+        that is what the record says.
 
     Raises:
         SourceNotFound: it is not there, or it is not known what it is.
         DataError: one picture was named and it cannot be decoded.
-        ConfigError: the pretend line does not know an option.
+        ConfigError: an option that is not known, or options that do not go together.
     """
-    text = str(uri).strip()
-    if text.isdecimal() or _DEVICE.fullmatch(text):
-        from dtgd_edge.runtime.sources.capture import open_camera
+    from dtgd_edge.runtime.sources.opening import open_configured
 
-        return open_camera(int(text) if text.isdecimal() else text, size_hw=size_hw, fps=fps)
-    path = Path(text).expanduser()
-    if is_uri(text) and not path.exists():
-        return _open_scheme(text)
-    if text and path.is_dir():
-        from dtgd_edge.runtime.sources.folder import FolderSource
-
-        return FolderSource(path)
-    if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
-        from dtgd_edge.runtime.sources.folder import PictureSource
-
-        return PictureSource(path)
-    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
-        from dtgd_edge.runtime.sources.capture import open_video
-
-        return open_video(path)
-    raise SourceNotFound(_what_is_known(text, path))
-
-
-def _open_scheme(text: str) -> FrameSource:
-    scheme = text.partition(":")[0].lower()
-    if scheme == SAMPLE_SCHEME:
-        from dtgd_edge.runtime.sources.sample import open_sample
-
-        return open_sample(text)
-    if scheme in STREAM_SCHEMES:
-        from dtgd_edge.runtime.sources.capture import open_stream
-
-        return open_stream(text)
-    schemes = ", ".join([*(f"{s}://" for s in STREAM_SCHEMES), f"{SAMPLE_SCHEME}:"])
-    raise SourceNotFound(
-        f"source {text!r} has a scheme that is not known; expected one of {schemes}; "
-        "or name a camera number, a folder, a picture or a video file"
+    if isinstance(source, SourceConfig):
+        return open_configured(source, events or Events(), trigger)
+    height, width = size_hw or (None, None)
+    config = SourceConfig(
+        str(source),
+        camera=CameraConfig(width, height, fps),
+        reconnect=ReconnectConfig(give_up_after_s=_GIVE_UP_AFTER_S),
     )
-
-
-def _what_is_known(text: str, path: Path) -> str:
-    if text and path.exists():
-        kinds = " ".join((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES))
-        return f"source {text} is of a kind that is not known; expected a folder or a file ending in {kinds}"
-    return (
-        f"source {text!r} does not exist; expected a camera number, a folder, a picture, a video file, "
-        f"a stream or {SAMPLE_SCHEME}:; check the path"
-    )
+    return open_configured(config, events or Events(), trigger)

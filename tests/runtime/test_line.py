@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from dtgd_edge.runtime.source_config import SourceConfig
 
 from dtgd_edge.config import record_from_toml
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.runtime.line import LineConfig, read_line
 from dtgd_edge.runtime.line_text import keys_of, line_text
+from dtgd_edge.runtime.source_config import SourceConfig
 
 LINES = Path(__file__).parents[2] / "runtime" / "lines"
 DEFAULT = LineConfig(SourceConfig("0"))

@@ -184,7 +184,9 @@ def token_from_file(path: str) -> str:
 
 def _split_host(host: str) -> tuple[str, int | None]:
     """Name (small letters, no brackets) and port of a Host header; ("", None) when it is none."""
-    name, _, port = host.strip().lower().rpartition(":") if _has_port(host) else (host.strip().lower(), "", "")
+    name, _, port = (
+        host.strip().lower().rpartition(":") if _has_port(host) else (host.strip().lower(), "", "")
+    )
     if port and not (port.isascii() and port.isdigit()):
         return "", None
     return name.removeprefix("[").removesuffix("]"), int(port) if port else None

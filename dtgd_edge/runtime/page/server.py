@@ -110,7 +110,7 @@ class PageServer:
         self._listener = listener
         self._token = token
         host, self.port = listener.server_address[:2]
-        name = f"[{str(host)}]" if ":" in str(host) else str(host)
+        name = f"[{host!s}]" if ":" in str(host) else str(host)
         self.url = f"http://{name}:{self.port}/"
         self._thread = threading.Thread(
             target=listener.serve_forever, args=(_GLANCE_S,), name="dtgd-page", daemon=True

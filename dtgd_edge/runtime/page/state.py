@@ -130,9 +130,7 @@ class LineState:
             self._latest_index = frame.index
             self._count_reason(verdict)
             self._samples.append((now_ns, latency_ms))
-            self._trend.append(
-                TrendPoint(self._sequence, verdict.score, verdict.threshold, verdict.decision)
-            )
+            self._trend.append(TrendPoint(self._sequence, verdict.score, verdict.threshold, verdict.decision))
             if latency_ms is not None and verdict.score is not None:
                 self._latencies_ms.add(latency_ms)
                 if verdict.threshold > 0:

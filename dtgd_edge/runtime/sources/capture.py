@@ -1,12 +1,10 @@
-"""Cameras, network streams and video files through OpenCV."""
+"""Network streams and video files through OpenCV; cameras are in camera.py and gstreamer.py."""
 
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,30 +14,12 @@ import cv2
 
 from dtgd_edge.errors import SourceLost, SourceNotFound
 from dtgd_edge.runtime.source import Frame, FrameSource
+from dtgd_edge.runtime.source_config import ReconnectConfig
 
-STREAM_TIMEOUT_MS = 5000
-INSTEAD = "connect it, or try --source FOLDER or --source sample:"
+# Damaged pictures in a row that are borne; one more and the device is taken for lost.
+UNDECODED_LIMIT = 5
 
-# Opens a device once: a cv2.VideoCapture, or None when it cannot be opened.
-Opener = Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a lost device is opened again, and how long to wait before each try.
-
-    Attributes:
-        tries: failures in a row that are borne; one more ends the source.
-        first_s: wait before the first try; doubles from try to try.
-        longest_s: longest wait.
-    """
-
-    tries: int = 8
-    first_s: float = 0.2
-    longest_s: float = 5.0
-
-    def wait_s(self, failures: int) -> float:
-        return min(self.longest_s, self.first_s * 2.0 ** (failures - 1))
+_FOREVER_S = 86_400.0
 
 
 class CaptureSource(FrameSource):
@@ -81,13 +61,22 @@ class CaptureSource(FrameSource):
             if self._release_if_closed():
                 return None
             begun_ns = time.monotonic_ns()
-            is_grabbed = self._handle.grab()
-            if self.is_live:
-                # A camera's grab waits for the next picture to arrive: that wait is nobody's cost.
-                begun_ns = time.monotonic_ns()
-            is_decoded, image = self._handle.retrieve() if is_grabbed else (False, None)
-            if self._release_if_closed() or not is_decoded or image is None:
+            try:
+                if not self._handle.grab():
+                    return None
+                if self.is_live:
+                    # A camera's grab waits for the next picture to arrive: that wait is nobody's cost.
+                    begun_ns = time.monotonic_ns()
+                is_decoded, image = self._handle.retrieve()
+            except cv2.error as exc:
+                raise SourceLost(
+                    f"{self._description} failed while it was read ({str(exc).strip()}); expected a picture; "
+                    "check its format"
+                ) from exc
+            if self._release_if_closed():
                 return None
+            if not is_decoded or image is None:
+                return Frame(None, index, begun_ns, fault=f"damaged picture: {self._description} sent one")
             return Frame(image, index, begun_ns, "", (time.monotonic_ns() - begun_ns) / 1e6)
 
 
@@ -98,7 +87,7 @@ class VideoSource(CaptureSource):
         try:
             for index in count():
                 frame = self._read(index)
-                if frame is not None:
+                if frame is not None and frame.image is not None:
                     yield frame
                     continue
                 if index == 0 and not self._closed.is_set():
@@ -112,114 +101,57 @@ class VideoSource(CaptureSource):
 
 
 class LiveSource(CaptureSource):
-    """A camera or stream: every failed read is a lost frame, and the device is opened again.
+    """A camera or stream until it is lost; ReconnectingSource opens it again.
 
-    Args:
-        opener: opens the device again.
-        handle: the device, open.
-        description: for people, without a password.
-        retry: how long to go on.
+    A picture that arrives but cannot be decoded is a frame with a fault, because a wire near a motor
+    damages one now and then.
     """
 
     is_live = True
 
-    def __init__(self, opener: Opener, handle: Any, description: str, retry: Retry = Retry()) -> None:
-        super().__init__(handle, description)
-        self._opener = opener
-        self._retry = retry
-
     def __iter__(self) -> Iterator[Frame]:
-        failures = 0
+        undecoded = 0
         try:
             for index in count():
                 frame = self._read(index)
                 if self._closed.is_set():
                     return
-                if frame is not None:
-                    failures = 0
-                    yield frame
-                    continue
-                failures += 1
-                if failures > self._retry.tries:
+                undecoded = undecoded + 1 if frame is not None and frame.image is None else 0
+                if frame is None or undecoded > UNDECODED_LIMIT:
+                    what = "no picture" if frame is None else f"{undecoded} damaged pictures in a row"
                     raise SourceLost(
-                        f"{self._description} gave no picture {failures} times in a row; expected one; "
-                        "check its cable, power and network, then start again"
+                        f"{self._description} gave {what}; expected one; check its cable, power and network"
                     )
-                yield Frame(
-                    None, index, fault=f"lost frame: {self._description} gave no picture, opening it again"
-                )
-                if self._closed.wait(self._retry.wait_s(failures)):
-                    return
-                self._reopen()
+                yield frame
         finally:
             self.close()
 
-    def _reopen(self) -> None:
-        with self._touch:
-            self._handle.release()
-            if self._closed.is_set():
-                return
-            handle = self._opener()
-            if handle is not None:
-                self._handle = handle
 
+def open_stream(url: str, reconnect: ReconnectConfig = ReconnectConfig()) -> LiveSource:
+    """Open a network stream.
 
-def open_camera(
-    camera: int | str, *, size_hw: tuple[int, int] | None = None, fps: float | None = None
-) -> LiveSource:
-    """Open a camera by number or device file, asking it for a size and a rate.
-
-    Raises:
-        SourceNotFound: it is not there or cannot be opened; names the cameras that are there.
-    """
-    device = f"/dev/video{camera}" if isinstance(camera, int) else camera
-    on_linux = sys.platform.startswith("linux")
-
-    def opener() -> Any:
-        # OpenCV tries every backend, noisily, for a device that is not there.
-        if on_linux and not Path(device).exists():
-            return None
-        handle = _opened(camera, cv2.CAP_V4L2 if on_linux else cv2.CAP_ANY)
-        if handle is not None:
-            # Few drivers obey; where they do, no old picture waits behind the newest.
-            handle.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            if size_hw is not None:
-                handle.set(cv2.CAP_PROP_FRAME_HEIGHT, size_hw[0])
-                handle.set(cv2.CAP_PROP_FRAME_WIDTH, size_hw[1])
-            if fps is not None:
-                handle.set(cv2.CAP_PROP_FPS, fps)
-        return handle
-
-    handle = opener()
-    if handle is None:
-        raise SourceNotFound(_why_no_camera(camera, device))
-    return LiveSource(opener, handle, f"camera {camera}")
-
-
-def open_stream(url: str) -> LiveSource:
-    """Open a network stream; opening and every read give up after STREAM_TIMEOUT_MS.
+    Args:
+        reconnect: its open_timeout_s and timeout_s are what FFmpeg waits for the stream and for a frame.
 
     Raises:
         SourceNotFound: nobody answers, or it is not a stream that this OpenCV can decode.
     """
+    open_s = reconnect.open_timeout_s
     limits = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-        STREAM_TIMEOUT_MS,
+        round(open_s * 1000),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        STREAM_TIMEOUT_MS,
+        # 0 would be FFmpeg's own 30 s rather than for ever.
+        round(1000 * (reconnect.timeout_s or _FOREVER_S)),
     ]
-
-    def opener() -> Any:
-        return _opened(url, cv2.CAP_FFMPEG, limits) if _has_ffmpeg() else _opened(url, cv2.CAP_ANY)
-
     name = _without_password(url)
-    handle = opener()
+    handle = opened(url, cv2.CAP_FFMPEG, limits) if _has_ffmpeg() else opened(url, cv2.CAP_ANY)
     if handle is None:
         raise SourceNotFound(
-            f"stream {name} cannot be opened; expected an answer within {STREAM_TIMEOUT_MS / 1000:.0f} s; "
+            f"stream {name} cannot be opened; expected an answer within {open_s:g} s; "
             "check address, password and network, for example with ffplay"
         )
-    return LiveSource(opener, handle, f"stream {name}")
+    return LiveSource(handle, f"stream {name}")
 
 
 def open_video(path: Path) -> VideoSource:
@@ -228,7 +160,7 @@ def open_video(path: Path) -> VideoSource:
     Raises:
         SourceNotFound: it cannot be opened as a video.
     """
-    handle = _opened(str(path), cv2.CAP_FFMPEG if _has_ffmpeg() else cv2.CAP_ANY)
+    handle = opened(str(path), cv2.CAP_FFMPEG if _has_ffmpeg() else cv2.CAP_ANY)
     if handle is None:
         raise SourceNotFound(
             f"video {path} cannot be opened; expected a whole video that OpenCV can decode; "
@@ -237,7 +169,8 @@ def open_video(path: Path) -> VideoSource:
     return VideoSource(handle, f"video {path}")
 
 
-def _opened(target: int | str, backend: int, parameters: list[int] | None = None) -> Any:
+def opened(target: int | str, backend: int, parameters: list[int] | None = None) -> Any:
+    """Open a cv2.VideoCapture without a word on stderr; None when it cannot be opened."""
     with _quiet():
         handle = cv2.VideoCapture(target, backend, parameters or [])
     if handle.isOpened():
@@ -267,22 +200,6 @@ def _quiet() -> Iterator[None]:
         levels.setLogLevel(level)
         if is_unset:
             os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
-
-
-def _why_no_camera(camera: int | str, device: str) -> str:
-    found = sorted(str(path) for path in Path("/dev").glob("video*"))
-    if device not in found:
-        there = f"this machine has {', '.join(found)}" if found else "this machine has no /dev/video* at all"
-        return f"camera {camera} is not there; {there}; {INSTEAD}"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return (
-            f"camera {camera} may not be opened; expected the right to use {device}; "
-            "add the user to group video"
-        )
-    return (
-        f"camera {camera} ({device}) is there but cannot be opened; expected a capture device that no other "
-        f"program uses (found {', '.join(found)}); close that program or try the next number"
-    )
 
 
 def _without_password(url: str) -> str:

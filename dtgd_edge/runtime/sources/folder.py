@@ -37,7 +37,7 @@ class FolderSource(FrameSource):
         for index, path in enumerate(self._paths):
             if self._is_closed:
                 return
-            yield _frame_of_file(path, index)
+            yield frame_of_file(path, index)
 
     def close(self) -> None:
         self._is_closed = True
@@ -65,13 +65,53 @@ class PictureSource(FrameSource):
     def __iter__(self) -> Iterator[Frame]:
         # Read again rather than kept, so that its times are those of this run.
         if not self._is_closed:
-            yield _frame_of_file(self._path, 0)
+            yield frame_of_file(self._path, 0)
 
     def close(self) -> None:
         self._is_closed = True
 
 
-def _frame_of_file(path: Path, index: int) -> Frame:
+class ListSource(FrameSource):
+    """The pictures that a text file names, one per line; relative names count from the file's folder.
+
+    A picture that is missing or cannot be read becomes a frame with a fault.
+
+    Raises:
+        SourceNotFound: no such file, or no name in it.
+    """
+
+    is_live = False
+
+    def __init__(self, path: Path) -> None:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SourceNotFound(
+                f"list {path} cannot be read ({exc}); expected a text file with a picture per line; check it"
+            ) from exc
+        names = [line.strip() for line in lines]
+        self._paths = [path.parent / name for name in names if name and not name.startswith("#")]
+        if not self._paths:
+            raise SourceNotFound(f"list {path} names no picture; expected one per line; check the file")
+        self._description = f"list {path} ({len(self._paths)} pictures)"
+        self._is_closed = False
+
+    @property
+    def description(self) -> str:
+        return self._description
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            if self._is_closed:
+                return
+            yield frame_of_file(path, index)
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+def frame_of_file(path: Path, index: int) -> Frame:
+    """Read a picture; one that cannot be read is a frame with a fault."""
     begun_ns = time.monotonic_ns()
     try:
         image = read_picture(path)

@@ -1,17 +1,14 @@
 """The pretend line as a source: no camera, no pictures, no download."""
 
-import difflib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import count, islice
-from urllib.parse import parse_qsl
-
-import msgspec
 
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.runtime.source import Frame, FrameSource
+from dtgd_edge.runtime.uri_options import options_from_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +45,27 @@ class SampleOptions:
             )
 
 
-def open_sample(uri: str) -> "SampleSource":
+def open_sample(uri: str, keeps_newest: bool | None = None) -> "SampleSource":
     """Open "sample:" or "sample:?parts=50&seed=3&defect_rate=0.2&size=320&fps=10".
+
+    Args:
+        keeps_newest: as SampleSource takes it.
 
     Raises:
         ConfigError: an option that is not known, or a value that cannot be.
     """
-    known = [field.name for field in fields(SampleOptions)]
-    text = uri.partition(":")[2]
-    values = dict(parse_qsl(text.lstrip("/").removeprefix("?"), keep_blank_values=True))
-    for key in values:
-        if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"source {uri!r}: option {key!r} is not known; expected one of {', '.join(known)}; "
-                f"did you mean {nearest!r}?"
-            )
-    try:
-        return SampleSource(msgspec.convert(values, SampleOptions, strict=False))
-    except msgspec.ValidationError as exc:
-        raise ConfigError(f"source {uri!r}: {exc}; expected sample:?parts=50&seed=3; correct it") from exc
+    return SampleSource(options_from_uri(uri, SampleOptions), keeps_newest)
 
 
 class SampleSource(FrameSource):
-    """Parts of the pretend line; a frame's name is the part's defect, or "good"."""
+    """Parts of the pretend line; a frame's name is the part's defect, or "good".
 
-    def __init__(self, options: SampleOptions = SampleOptions()) -> None:
+    Args:
+        keeps_newest: whether late frames are dropped; None: if it is live.
+    """
+
+    def __init__(self, options: SampleOptions = SampleOptions(), keeps_newest: bool | None = None) -> None:
+        self._keeps_newest = keeps_newest
         length = "endless" if options.parts is None else f"{options.parts} parts"
         self._description = f"pretend line ({length}, seed {options.seed}, {options.size} px)"
         self._options = options
@@ -86,6 +78,10 @@ class SampleSource(FrameSource):
     @property
     def is_live(self) -> bool:
         return self._options.fps is not None
+
+    @property
+    def keeps_newest(self) -> bool:
+        return self.is_live if self._keeps_newest is None else self._keeps_newest
 
     def __iter__(self) -> Iterator[Frame]:
         from dtgd_edge.pretend import line_parts
