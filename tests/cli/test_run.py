@@ -13,7 +13,9 @@ import pytest
 
 from dtgd_edge.pictures import write_picture
 from dtgd_edge.runtime import cuda_driver, source
+from dtgd_edge.runtime.event import Events
 from dtgd_edge.runtime.sessions import trt as trt_session
+from dtgd_edge.runtime.source_config import SourceConfig
 from dtgd_edge.runtime.trt import build as trt_build
 from tests.cli.conftest import Cli
 from tests.runtime.fakes import FakeCuda, FakeTensorRT, fake_library
@@ -117,9 +119,9 @@ def test_a_missing_engine_is_built_on_request_before_the_source_is_opened(
     built_when_opened: list[int] = []
     open_source = source.open_source
 
-    def watched(uri: str) -> source.FrameSource:
+    def watched(asked: SourceConfig, events: Events) -> source.FrameSource:
         built_when_opened.append(tensorrt.built)
-        return open_source(uri)
+        return open_source(asked, events=events)
 
     monkeypatch.setattr(source, "open_source", watched)
     first = cli(*command, "--build")

@@ -10,6 +10,7 @@ import pytest
 
 from dtgd_edge.runtime.source import FrameSource, open_source
 from dtgd_edge.runtime.sources.capture import LiveSource
+from dtgd_edge.runtime.sources.reconnect import ReconnectingSource
 
 Opener = Callable[[Path], FrameSource]
 
@@ -54,12 +55,22 @@ def live_sample(tmp_path: Path) -> FrameSource:
 
 
 def camera(tmp_path: Path) -> FrameSource:
-    return LiveSource(EndlessCamera, EndlessCamera(), "pretend camera")
+    return LiveSource(EndlessCamera(), "pretend camera")
 
 
-FINITE: list[Opener] = [folder, video, sample, live_sample]
-LIVE: list[Opener] = [live_sample, camera]
-EVERY: list[Opener] = [*FINITE, camera]
+def reopened_camera(tmp_path: Path) -> FrameSource:
+    return ReconnectingSource(camera(tmp_path), lambda: camera(tmp_path), "pretend camera")
+
+
+def listed(tmp_path: Path) -> FrameSource:
+    folder(tmp_path)
+    (tmp_path / "list.txt").write_text("".join(f"{number}.png\n" for number in range(5)))
+    return open_source(f"list:{tmp_path / 'list.txt'}")
+
+
+FINITE: list[Opener] = [folder, video, sample, live_sample, listed]
+LIVE: list[Opener] = [live_sample, camera, reopened_camera]
+EVERY: list[Opener] = [*FINITE, camera, reopened_camera]
 
 
 @pytest.mark.parametrize("opener", FINITE)

@@ -14,10 +14,10 @@ import pytest
 
 from dtgd_edge.errors import SourceLost, SourceNotFound
 from dtgd_edge.runtime.source import Frame, open_source
-from dtgd_edge.runtime.sources.capture import LiveSource, Retry, VideoSource, open_camera
+from dtgd_edge.runtime.sources.camera import open_camera
+from dtgd_edge.runtime.sources.capture import LiveSource, VideoSource
 
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
-QUICK = Retry(tries=3, first_s=0.001, longest_s=0.002)
 
 
 class ScriptedCamera:
@@ -104,49 +104,6 @@ def test_a_video_is_released_at_its_end() -> None:
     assert handle.released
 
 
-def test_a_camera_comes_back() -> None:
-    handles = [ScriptedCamera(script) for script in ("ppx", "x", "pp", "")]
-    reopened = iter(handles[1:])
-    source = LiveSource(lambda: next(reopened, None), handles[0], "camera 0", QUICK)
-    frames = []
-    for frame in source:
-        frames.append(frame)
-        if len(frames) == 6:
-            break
-    assert letters(frames) == "ppxxpp"
-    assert [frame.index for frame in frames] == list(range(6))
-    assert frames[2].fault is not None and frames[2].fault.startswith("lost frame: camera 0 ")
-    assert handles[0].released and handles[1].released
-
-
-def test_a_camera_that_stays_away_is_lost() -> None:
-    frames = []
-    with pytest.raises(SourceLost, match="camera 0 gave no picture 4 times in a row"):
-        for frame in LiveSource(lambda: ScriptedCamera(""), ScriptedCamera("p"), "camera 0", QUICK):
-            frames.append(frame)
-    assert letters(frames) == "pxxx"
-
-
-def test_a_camera_that_cannot_be_opened_again_is_lost() -> None:
-    class Gone(ScriptedCamera):
-        def grab(self) -> bool:  # OpenCV's own answer after a release
-            return False
-
-    with pytest.raises(SourceLost):
-        list(LiveSource(lambda: None, Gone(""), "camera 0", QUICK))
-
-
-def test_waiting_for_a_camera_can_be_ended() -> None:
-    source = LiveSource(
-        lambda: None, ScriptedCamera(""), "camera 0", Retry(tries=3, first_s=60, longest_s=60)
-    )
-    closer = threading.Timer(0.1, source.close)
-    closer.start()
-    begun = time.monotonic()
-    assert letters(list(source)) == "x"
-    assert time.monotonic() - begun < 5
-
-
 def test_close_waits_for_no_read_and_no_read_meets_a_release() -> None:
     is_reading, may_return = threading.Event(), threading.Event()
 
@@ -158,7 +115,7 @@ def test_close_waits_for_no_read_and_no_read_meets_a_release() -> None:
             return True
 
     handle = Blocked("")
-    source = LiveSource(lambda: None, handle, "camera 0", QUICK)
+    source = LiveSource(handle, "camera 0")
     frames: list[Frame] = []
     reader = threading.Thread(target=lambda: frames.extend(source), daemon=True)
     reader.start()
@@ -169,10 +126,6 @@ def test_close_waits_for_no_read_and_no_read_meets_a_release() -> None:
     may_return.set()
     reader.join(5)
     assert not reader.is_alive() and handle.released and frames == []
-
-
-def test_waits_double_up_to_a_limit() -> None:
-    assert [Retry().wait_s(n) for n in (1, 2, 3, 8)] == [0.2, 0.4, 0.8, 5.0]
 
 
 @pytest.fixture

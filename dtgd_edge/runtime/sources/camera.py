@@ -36,8 +36,8 @@ def open_camera(
     """
     if config.pixel_format and len(config.pixel_format) != 4:
         raise ConfigError(
-            f"camera {camera}: pixel_format is {config.pixel_format!r}; expected four letters as MJPG or YUYV; "
-            "see v4l2-ctl --list-formats"
+            f"camera {camera}: pixel_format is {config.pixel_format!r}; expected four letters as MJPG or "
+            "YUYV; see v4l2-ctl --list-formats"
         )
     device = f"/dev/video{camera}" if isinstance(camera, int) else camera
     on_linux = sys.platform.startswith("linux")

@@ -28,13 +28,14 @@ def open_pipeline(pipeline: str, description: str = "") -> LiveSource:
     name = description or f"pipeline {pipeline!r}"
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise SourceNotFound(
-            f"{name} needs GStreamer, but this OpenCV ({cv2.__version__}) is built without; expected an OpenCV "
-            "with it; on a Jetson: pip uninstall opencv-python, then sudo apt install python3-opencv"
+            f"{name} needs GStreamer, but this OpenCV ({cv2.__version__}) is built without; expected "
+            "an OpenCV with it; on Jetson: pip uninstall opencv-python, then sudo apt install python3-opencv"
         )
     handle = opened(pipeline, cv2.CAP_GSTREAMER)
     if handle is None:
         raise SourceNotFound(
-            f"{name} does not start; expected a camera or stream behind it; try gst-launch-1.0 with {pipeline!r}"
+            f"{name} does not start; expected a camera or stream behind it; "
+            f"try gst-launch-1.0 with {pipeline!r}"
         )
     return LiveSource(handle, name)
 

@@ -191,8 +191,8 @@ class ReconnectingSource(FrameSource):
             tries = self._absence.failures
             self._absence = None
             self._reconnects += 1
-            text = f"{self._description}: back after {away_s:.1f} s and {tries} tries, {self._reconnects} times now"
-            self._events.tell(Event("source back", text))
+            text = f"back after {away_s:.1f} s and {tries} tries, {self._reconnects} times now"
+            self._events.tell(Event("source back", f"{self._description}: {text}"))
         fault = self._format.fault(frame.image)
         return frame if fault is None else replace(frame, image=None, fault=fault)
 

@@ -18,7 +18,7 @@ _GLANCE_S = 0.05
 
 
 class WatchedFolder(FrameSource):
-    """New pictures of a folder, each once, when it is completely written; what lies in it already is left out.
+    """New pictures of a folder, each once, when it is completely written; what is there already is left out.
 
     Files count by name and by their size and time, so that one written again under its old name is new. A
     file that is moved in is taken at once settled. Hours without a picture are normal.
