@@ -9,7 +9,6 @@ import typer
 
 from dtgd_edge.bundle import SUFFIX, Bundle, Threshold
 from dtgd_edge.cli.console import OUT, Json, print_json, say, table
-from dtgd_edge.cli.info import promise_text
 from dtgd_edge.cli.train import progress_bar, read_pictures
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import ConfigError, DataError
@@ -21,6 +20,7 @@ from dtgd_edge.runtime.promise import (
     parts_needed,
     percent,
     percent_up,
+    promise_text,
 )
 from dtgd_edge.runtime.session import BACKENDS
 

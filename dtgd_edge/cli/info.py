@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from dtgd_edge.bundle import Bundle, ParityRecord, Threshold
+from dtgd_edge.bundle import Bundle, ParityRecord
 from dtgd_edge.cli.console import OUT, Json, print_json
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.geometry import Geometry, size_text
-from dtgd_edge.runtime.promise import percent
+from dtgd_edge.runtime.promise import promise_text
 
 
 def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Json = False) -> None:
@@ -41,17 +41,6 @@ def info(bundle: Annotated[Path, typer.Argument(help="A bundle.")], as_json: Jso
             f"{_counted_at(p)}",
             markup=False,
         )
-
-
-def promise_text(threshold: Threshold) -> str:
-    """What a threshold promises, in words."""
-    if (promise := threshold.promise) is None:
-        return "none about false rejects (dtgd-edge calibrate makes one)"
-    return (
-        f"at most {percent(promise.max_false_reject)} of good parts are rejected, with "
-        f"{percent(promise.confidence)} confidence; from {promise.parts} good parts in {promise.data}, "
-        f"scored on {promise.device}, {promise.created[:10]}"
-    )
 
 
 def _counted_at(record: ParityRecord) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtgd_edge.cli.console import ERR, OUT, Json, Threads, Workspace, print_json, say, table
-from dtgd_edge.cli.info import promise_text
 from dtgd_edge.errors import ConfigError
+from dtgd_edge.runtime.promise import promise_text
 from dtgd_edge.runtime.session import BACKENDS
 from dtgd_edge.workspace import newest_bundle
 

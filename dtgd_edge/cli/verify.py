@@ -7,8 +7,8 @@ import typer
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.cli.console import OUT, Backend, Json, print_json
-from dtgd_edge.cli.info import promise_text
 from dtgd_edge.config import mapping_from_record
+from dtgd_edge.runtime.promise import promise_text
 from dtgd_edge.runtime.session import check_golden, open_session
 
 

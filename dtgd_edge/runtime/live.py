@@ -13,7 +13,7 @@ from dtgd_edge.errors import BackendError
 from dtgd_edge.runtime.event import Event, Events
 from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.judge import no_decision
-from dtgd_edge.runtime.session import check_golden
+from dtgd_edge.runtime.session import Session, check_golden
 from dtgd_edge.runtime.source import Frame
 from dtgd_edge.verdict import Verdict
 
@@ -135,6 +135,11 @@ class LiveInspector:
     def manifest(self) -> Manifest:
         """Of the active bundle."""
         return self._active.bundle.manifest
+
+    @property
+    def session(self) -> Session:
+        """Of the active bundle."""
+        return self._active.inspector.session
 
     @property
     def threshold(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.errors import ConfigError, DataError
+from dtgd_edge.manifest import Threshold
 
 Values = NDArray[np.float64]
 
@@ -171,6 +172,17 @@ def percent_up(share: float) -> str:
     """A bound in three digits, rounded up, so that it can be promised."""
     unit = 10.0 ** (math.floor(math.log10(100 * share)) - 2)
     return f"{math.ceil(100 * share / unit) * unit:.10g}%"
+
+
+def promise_text(threshold: Threshold) -> str:
+    """What a threshold promises, in words."""
+    if (promise := threshold.promise) is None:
+        return "none about false rejects (dtgd-edge calibrate makes one)"
+    return (
+        f"at most {percent(promise.max_false_reject)} of good parts are rejected, with "
+        f"{percent(promise.confidence)} confidence; from {promise.parts} good parts in {promise.data}, "
+        f"scored on {promise.device}, {promise.created[:10]}"
+    )
 
 
 def _chances_of_at_most(above: int, parts: int, share: float) -> Values:

@@ -56,6 +56,7 @@ def test_everything_but_the_owners_imports_without_heavy_libraries() -> None:
         "dtgd_edge.runtime.outputs.pins_gpiod",
         "dtgd_edge.runtime.outputs.pins_jetson",
         "dtgd_edge.runtime.overlay",
+        "dtgd_edge.runtime.page.drawing",
         "dtgd_edge.runtime.sessions.openvino",
         "dtgd_edge.runtime.sessions.ort",
         "dtgd_edge.runtime.sinks.overlay",

@@ -6,6 +6,7 @@
     sink.py       takes verdicts, and hands them to state.py (counts, trend) and album.py (rejects)
     live.py       the newest picture, drawn when somebody looks; drawing.py owns cv2
     alarms.py     recent events and the faults that are open
+    active.py     what the page reads of an inspector
     report.py     what state.json, healthz and events say; metrics.py the same for Prometheus
     guard.py      who may ask: Host, Origin, token, session; rates.py how often
     server.py     connections; handler.py HTTP; routes.py which address does what; commands.py what is changed
@@ -18,7 +19,26 @@ others.
 from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.page.controls import Controls, SwapOffer
 from dtgd_edge.runtime.page.page import Page, open_page
+from dtgd_edge.runtime.page.report import SourceFacts
 from dtgd_edge.runtime.page.server import PageServer
 from dtgd_edge.runtime.page.sink import PageSink
 
-__all__ = ["Controls", "Page", "PageConfig", "PageServer", "PageSink", "SwapOffer", "open_page"]
+__all__ = [
+    "Controls",
+    "Page",
+    "PageConfig",
+    "PageServer",
+    "PageSink",
+    "SourceFacts",
+    "SwapOffer",
+    "open_page",
+]
+    "Controls",
+    "Page",
+    "PageConfig",
+    "PageServer",
+    "PageSink",
+    "SourceFacts",
+    "SwapOffer",
+    "open_page",
+]

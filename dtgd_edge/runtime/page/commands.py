@@ -8,9 +8,9 @@ from typing import Any
 
 from dtgd_edge.errors import DtgdError
 from dtgd_edge.runtime.event import Event, Events
+from dtgd_edge.runtime.page.active import Active
 from dtgd_edge.runtime.page.alarms import Alarms
 from dtgd_edge.runtime.page.controls import Controls
-from dtgd_edge.runtime.page.judge import Judge
 from dtgd_edge.runtime.page.refused import Refused
 from dtgd_edge.verdict import Decision
 
@@ -27,14 +27,14 @@ class Commands:
 
     Args:
         controls: of the line.
-        judge: knows the threshold that is changed.
+        active: knows the threshold that is changed.
         alarms: that somebody may have seen.
         events: hear of everything, done or refused.
     """
 
-    def __init__(self, controls: Controls, judge: Judge, alarms: Alarms, events: Events) -> None:
+    def __init__(self, controls: Controls, active: Active, alarms: Alarms, events: Events) -> None:
         self._controls = controls
-        self._judge = judge
+        self._active = active
         self._alarms = alarms
         self._events = events
         self._one_at_a_time = threading.Lock()
@@ -76,7 +76,7 @@ class Commands:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
             raise Refused(400, f"the threshold {value!r} is not a number; expected one; correct it")
         reason = _text(values, "reason", "a reason", 3, _REASON_LENGTH)
-        change, before = self._controls.change_threshold, self._judge.threshold
+        change, before = self._controls.change_threshold, self._active.threshold
         action = None if change is None else lambda: change(float(value), reason, who)
         self._do("threshold", "changed", f"from {before:.6g} to {value:.6g}, because: {reason}", who, action)
 
@@ -101,14 +101,14 @@ class Commands:
             self._events.tell(Event("alarms seen", f"{count} of them", who=who))
 
     def _switch(self, values: Mapping[str, Any], who: str) -> None:
-        switch = self._controls.switch
-        action = None if switch is None else lambda: switch(who)
-        self._do("bundle", "switched", "the one that waited takes over", who, action)
+        reason, switch = _text(values, "reason", "a reason", 3, _REASON_LENGTH), self._controls.switch
+        action = None if switch is None else lambda: switch(who, reason)
+        self._do("switch", "asked for", f"because: {reason}", who, action)
 
     def _roll_back(self, values: Mapping[str, Any], who: str) -> None:
-        rollback = self._controls.rollback
-        action = None if rollback is None else lambda: rollback(who)
-        self._do("bundle", "returned", "the one before takes over again", who, action)
+        reason, rollback = _text(values, "reason", "a reason", 3, _REASON_LENGTH), self._controls.rollback
+        action = None if rollback is None else lambda: rollback(who, reason)
+        self._do("rollback", "asked for", f"because: {reason}", who, action)
 
     def _do(self, subject: str, done: str, detail: str, who: str, action: Callable[[], None] | None) -> None:
         if action is None:

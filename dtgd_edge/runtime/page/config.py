@@ -47,7 +47,7 @@ class PageConfig:
         match = _ADDRESS.fullmatch(self.address)
         if match is None or int(match[2]) > 65535:
             raise ConfigError(
-                f"address {self.address!r} is not host:port; expected something like 127.0.0.1:8080; correct it"
+                f"address {self.address!r} is not host:port; expected for instance 127.0.0.1:8080; correct it"
             )
         for name in self.host_names:
             if not _HOST_NAME.fullmatch(name):

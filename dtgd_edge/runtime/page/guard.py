@@ -7,9 +7,10 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
+from typing import Protocol
 
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.runtime.page.config import PageConfig
@@ -22,6 +23,12 @@ _TOKEN_LIMIT = 256
 
 # A person mistypes a token a few times; a program that guesses gets one try in ten seconds.
 _GUESSES_PER_S, _GUESSES_BURST = 0.1, 5
+
+
+class Headers(Protocol):
+    """A request's headers, found by name in any case."""
+
+    def get(self, name: str, /) -> str | None: ...
 
 
 class Guard:
@@ -70,7 +77,7 @@ class Guard:
                 must_close=True,
             )
 
-    def check_origin(self, headers: Mapping[str, str]) -> None:
+    def check_origin(self, headers: Headers) -> None:
         """Refuse a change that another site's page asks for.
 
         Args:
@@ -87,7 +94,7 @@ class Guard:
         if not (is_own or is_program) or site not in (None, "same-origin"):
             raise Refused(403, "another site's page asked for this; expected the line's own; use that")
 
-    def is_known(self, headers: Mapping[str, str], address: str) -> bool:
+    def is_known(self, headers: Headers, address: str) -> bool:
         """Whether a request carries the token or the cookie of a session.
 
         Raises:
@@ -125,7 +132,7 @@ class Guard:
                 self._sessions.popitem(last=False)
         return f"{self._cookie}={session}; Max-Age={lasts_s}; Path=/; HttpOnly; SameSite=Strict"
 
-    def log_out(self, headers: Mapping[str, str]) -> str:
+    def log_out(self, headers: Headers) -> str:
         """End a session; the Set-Cookie header that makes the browser forget it."""
         session = self._session_id(headers)
         if session is not None:
@@ -141,7 +148,7 @@ class Guard:
             self._guesses.take(address)
             raise Refused(401, "that is not the token; expected the one that this line was started with")
 
-    def _session_id(self, headers: Mapping[str, str]) -> str | None:
+    def _session_id(self, headers: Headers) -> str | None:
         try:
             cookie = SimpleCookie(headers.get("Cookie") or "").get(self._cookie)
         except CookieError:

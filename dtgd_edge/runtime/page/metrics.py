@@ -17,7 +17,7 @@ def metrics_text(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     snapshot, events = report.state.snapshot(), report.alarms.counts()
-    manifest, session = report.judge.manifest, report.judge.session.spec
+    manifest, session = report.active.manifest, report.active.session.spec
     yield from _metric(
         "dtgd_verdicts_total",
         "counter",
@@ -57,7 +57,7 @@ def _lines(report: Report) -> Iterator[str]:
         [({"kind": fault.kind, "who": fault.who}, 1) for fault in report.alarms.faults()],
     )
     gauges = {
-        "dtgd_threshold": ("A score above it is NG.", report.judge.threshold),
+        "dtgd_threshold": ("A score above it is NG.", report.active.threshold),
         "dtgd_last_verdict_age_seconds": (
             "Since the last verdict, or the start before the first.",
             snapshot.age_s,

@@ -6,13 +6,13 @@ from types import TracebackType
 from typing_extensions import Self
 
 from dtgd_edge.runtime.event import Events
+from dtgd_edge.runtime.page.active import Active
 from dtgd_edge.runtime.page.alarms import Alarms
 from dtgd_edge.runtime.page.album import Album
 from dtgd_edge.runtime.page.commands import Commands
 from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.page.controls import Controls
 from dtgd_edge.runtime.page.guard import Guard, token_from_file
-from dtgd_edge.runtime.page.judge import Judge
 from dtgd_edge.runtime.page.live import LiveView
 from dtgd_edge.runtime.page.report import Report, SourceFacts
 from dtgd_edge.runtime.page.routes import Routes
@@ -49,10 +49,10 @@ class Page:
 
 def open_page(
     config: PageConfig,
-    inspector: Judge,
+    inspector: Active,
     events: Events,
-    controls: Controls = Controls(),
-    source: SourceFacts = SourceFacts(),
+    controls: Controls | None = None,
+    source: SourceFacts | None = None,
 ) -> Page:
     """Serve the page of a line.
 
@@ -60,12 +60,13 @@ def open_page(
         config: address and limits.
         inspector: read again and again: threshold and bundle may change while the page is open.
         events: shown on the page, and told of what its buttons did.
-        controls: what its buttons do.
-        source: where the frames come from.
+        controls: what its buttons do; None: it has none.
+        source: where the frames come from, if it is to be shown and its silence is to be watched.
 
     Raises:
         ConfigError: the address cannot be bound, or the token file cannot be used.
     """
+    controls, source = controls or Controls(), source or SourceFacts()
     token = token_from_file(config.token_file) if config.token_file else secrets.token_urlsafe(24)
     listener = Listener(config)
     sensor_bits = inspector.manifest.geometry.sensor_bits

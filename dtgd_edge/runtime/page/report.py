@@ -1,22 +1,23 @@
 """What the page's script, a health probe and a browser's address line are told about the line."""
 
+import importlib.metadata
 from dataclasses import dataclass
 from typing import Any
 
-from dtgd_edge import __version__
 from dtgd_edge.errors import DtgdError
 from dtgd_edge.runtime.event import Event
+from dtgd_edge.runtime.page.active import Active
 from dtgd_edge.runtime.page.alarms import Alarms
 from dtgd_edge.runtime.page.album import Album, Reject
 from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.page.controls import Controls
-from dtgd_edge.runtime.page.judge import Judge
 from dtgd_edge.runtime.page.state import LineState, Snapshot, TrendPoint
 from dtgd_edge.runtime.promise import promise_text
 
 # So many frames in a row that cannot be judged are a fault and no hiccup.
 UNDECIDED_LIMIT = 25
 _EVENTS = 40
+_VERSION = importlib.metadata.version("dtgd-edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Report:
 
     Attributes:
         state, alarms, album: where verdicts and events were gathered.
-        judge: decides now.
+        active: what judges now.
         config: of the page.
         controls: of the line.
         source: where frames come from.
@@ -69,7 +70,7 @@ class Report:
     state: LineState
     alarms: Alarms
     album: Album
-    judge: Judge
+    active: Active
     config: PageConfig
     controls: Controls
     source: SourceFacts
@@ -108,7 +109,7 @@ class Report:
         health = self.health(snapshot)
         latest = snapshot.latest
         return {
-            "version": __version__,
+            "version": _VERSION,
             "uptime_s": round(snapshot.uptime_s, 1),
             "bundle": self._bundle(),
             "threshold": self._threshold(),
@@ -131,7 +132,7 @@ class Report:
         }
 
     def _bundle(self) -> dict[str, Any]:
-        manifest, spec = self.judge.manifest, self.judge.session.spec
+        manifest, spec = self.active.manifest, self.active.session.spec
         return {
             "name": manifest.name,
             "precision": manifest.precision,
@@ -142,7 +143,7 @@ class Report:
         }
 
     def _threshold(self) -> dict[str, Any]:
-        own, value = self.judge.manifest.threshold, self.judge.threshold
+        own, value = self.active.manifest.threshold, self.active.threshold
         is_own = value == own.value
         return {
             "value": value,

@@ -10,14 +10,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from dtgd_edge.runtime.page.commands import Commands
-from dtgd_edge.runtime.page.guard import Guard
+from dtgd_edge.runtime.page.guard import Guard, Headers
 from dtgd_edge.runtime.page.live import LiveView
 from dtgd_edge.runtime.page.metrics import CONTENT_TYPE, metrics_text
 from dtgd_edge.runtime.page.rates import Rate
 from dtgd_edge.runtime.page.refused import Refused
 from dtgd_edge.runtime.page.report import Report, event_record
 
-# For each client address; a page asks seven times a second.
+# For each client address; a page asks ten times a second.
 _READS_PER_S, _READS_BURST = 60.0, 180.0
 _WRITES_PER_S, _WRITES_BURST = 1.0, 10.0
 
@@ -51,7 +51,7 @@ class Request:
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
+    headers: Headers
     address: str
     values: Mapping[str, Any] = field(default_factory=dict)
 

@@ -6,8 +6,8 @@ from dtgd_edge.manifest import Manifest
 from dtgd_edge.runtime.session import Session
 
 
-class Judge(Protocol):
-    """An Inspector, or what stands for one. Asked anew each time: threshold and bundle may change."""
+class Active(Protocol):
+    """An Inspector or a LiveInspector. Asked anew each time: threshold and bundle may change."""
 
     @property
     def threshold(self) -> float: ...
