@@ -33,12 +33,3 @@ __all__ = [
     "SwapOffer",
     "open_page",
 ]
-    "Controls",
-    "Page",
-    "PageConfig",
-    "PageServer",
-    "PageSink",
-    "SourceFacts",
-    "SwapOffer",
-    "open_page",
-]

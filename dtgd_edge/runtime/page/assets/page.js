@@ -174,7 +174,9 @@ function showRejects() {
     button.dataset.reject = id;
     button.append(hasPicture ? thumbnail(id) : blank());
     const label = document.createElement("span");
-    label.append(shape(reject.decision), reject.score === null ? words[reject.decision] : readable(reject.score));
+    const why = document.createElement("b");
+    why.textContent = reject.score === null ? (reject.reason ?? "").split(":")[0] : readable(reject.score);
+    label.append(shape(reject.decision), why);
     const when = document.createElement("time");
     when.textContent = clock(reject.at_ms);
     button.append(label, when);

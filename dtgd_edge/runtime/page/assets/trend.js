@@ -64,8 +64,8 @@ class Trend {
     const span = Math.max(Math.abs(threshold), 1e-6);
     if (!scores.length) return [threshold - span, threshold + span];
     const smallest = Math.min(scores[0], threshold - 0.2 * span);
-    const usual = scores[Math.floor(0.98 * (scores.length - 1))];
-    const largest = Math.max(Math.min(scores[scores.length - 1], 3 * Math.max(usual, threshold)), threshold + 0.35 * span);
+    const usual = scores[Math.floor(0.9 * (scores.length - 1))];
+    const largest = Math.max(Math.min(scores[scores.length - 1], 2 * Math.max(usual, threshold)), threshold + 0.35 * span);
     const margin = 0.04 * (largest - smallest);
     return [smallest - margin, largest + margin];
   }
