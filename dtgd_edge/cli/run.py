@@ -155,6 +155,11 @@ def run_shown(
         source = open_source(line.source, events=events)
         opened = stack.enter_context(open_line(line, bundle, source, events=events, service=service))
         inspector = opened.live.active.inspector
+        if opened.page is not None and line.http is not None:
+            # A token of the line's own file is nobody's business who reads this.
+            server = opened.page.server
+            buttons = "" if line.http.token_file else f"; with its buttons: {server.login_url}"
+            say(f"page: {server.url}{buttons}")
         say(f"{source.description} -> {inspector.session.spec.device}, threshold {inspector.threshold:.4f}")
         say_promise(inspector)
         if log is not None:

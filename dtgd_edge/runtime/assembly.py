@@ -22,6 +22,10 @@ from dtgd_edge.runtime.live import LiveInspector, Opened, OpenInspector
 from dtgd_edge.runtime.loop import run_loop
 from dtgd_edge.runtime.masters import MasterParts
 from dtgd_edge.runtime.outputs.open import open_outputs
+from dtgd_edge.runtime.page.config import PageConfig
+from dtgd_edge.runtime.page.controls import Controls, SwapOffer
+from dtgd_edge.runtime.page.page import Page, open_page
+from dtgd_edge.runtime.page.report import SourceFacts
 from dtgd_edge.runtime.parts import PartJudge as VoteJudge
 from dtgd_edge.runtime.records.archive import PictureArchive
 from dtgd_edge.runtime.records.audit import AuditSink
@@ -33,9 +37,11 @@ from dtgd_edge.runtime.service import Service
 from dtgd_edge.runtime.session import open_session
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import FrameSource
+from dtgd_edge.runtime.sources.triggered import TriggeredSource
 from dtgd_edge.runtime.summary import Summary
 from dtgd_edge.runtime.swap import Swap
 from dtgd_edge.runtime.watch import BundleWatch
+from dtgd_edge.verdict import Decision
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +53,7 @@ class Line:
         events: of everything on it.
         source: where frames come from.
         live: what judges.
-        selftest, swap, masters, reject, audit: its parts; None: not on this line.
+        selftest, swap, masters, reject, audit, page: its parts; None: not on this line.
         outlets: every sink, in the order they are served.
         judges: between frames and parts.
         chores: between frames.
@@ -64,6 +70,7 @@ class Line:
     masters: MasterParts | None = None
     reject: RejectLine | None = None
     audit: AuditSink | None = None
+    page: Page | None = None
     outlets: list[Sink | Outlet] = field(default_factory=list)
     judges: list[PartJudge] = field(default_factory=list)
     chores: list[Chore] = field(default_factory=list)
@@ -139,6 +146,9 @@ def open_line(
         if config.drift is not None:
             line.outlets.append(Outlet(Drift(live, config.drift, events), "drift", "tell"))
         line.outlets.append(Outlet(line.service, "service manager", "tell"))
+        if config.http is not None:
+            line.page = stack.enter_context(_page_of(line, config.http))
+            line.outlets.append(Outlet(line.page.sink, "operator's page", "tell"))
         yield line
 
 
@@ -192,6 +202,41 @@ def _open_outputs(line: Line, stack: ExitStack) -> None:
             line.reject = sink
         # They tell by themselves when nobody listens; what they raise is a mistake of ours.
         line.outlets.append(sink)
+
+
+def _page_of(line: Line, config: PageConfig) -> Page:
+    """The operator's page; its buttons are those that this line has something behind."""
+    source, reject, swap = line.source, line.reject, line.swap
+
+    def change_threshold(value: float, reason: str, who: str) -> None:
+        line.live.set_threshold(value)
+
+    def press_trigger(who: str) -> None:
+        assert isinstance(source, TriggeredSource), "without a trigger there is no button"
+        source.trigger.fire(who)
+
+    def test_output(decision: Decision, who: str) -> None:
+        assert reject is not None, "without outputs there is no button"
+        reject.try_out(decision)
+
+    def swap_offer() -> SwapOffer | None:
+        candidate, report = swap.state.candidate, swap.report()
+        if candidate is None:
+            return None
+        if report is None or not report.compared:
+            return SwapOffer(candidate, "not compared yet")
+        return SwapOffer(candidate, f"agrees on {report.agreed} of {report.compared} frames")
+
+    controls = Controls(
+        change_threshold=change_threshold,
+        trigger=press_trigger if isinstance(source, TriggeredSource) else None,
+        test_output=None if reject is None else test_output,
+        swap_offer=swap_offer,
+        switch=swap.switch,
+        rollback=swap.rollback,
+    )
+    is_watched = source.is_live and not source.may_be_silent
+    return open_page(config, line.live, line.events, controls, SourceFacts(source.description, is_watched))
 
 
 class _JudgeChanges:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from dtgd_edge.errors import SinkError
+from dtgd_edge.errors import ConfigError, SinkError
 from dtgd_edge.runtime.event import Event, Events
 from dtgd_edge.runtime.reject.encoder import Encoder
 from dtgd_edge.runtime.reject.logic import RejectLogic
@@ -15,7 +15,7 @@ from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.reject.signals import Signals
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame
-from dtgd_edge.verdict import Verdict
+from dtgd_edge.verdict import Decision, Verdict
 
 _JOIN_S = 2.0
 
@@ -103,6 +103,20 @@ class RejectLine(Sink):
         """The controller has the result of this number."""
         with self._changed:
             self._logic.acknowledge(sequence, self._clock_ns())
+            self._wake()
+
+    def try_out(self, decision: Decision) -> None:
+        """Show a decision to the outputs as if a part had got it, to see that they move.
+
+        Raises:
+            ConfigError: a part is between camera and ejector.
+        """
+        with self._changed:
+            if not self._logic.try_out(decision, self._clock_ns()):
+                raise ConfigError(
+                    "a part is between camera and ejector; expected none while an output is tested; "
+                    "wait until it has passed"
+                )
             self._wake()
 
     def resume(self) -> None:

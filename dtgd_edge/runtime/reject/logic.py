@@ -87,6 +87,21 @@ class RejectLogic:
         """The controller has the result of this number."""
         self._handshake.acknowledge(sequence, now_ns)
 
+    def try_out(self, decision: Decision, now_ns: int) -> bool:
+        """Show a decision as if a part had got it; counted nowhere.
+
+        Returns:
+            False: a part is on its way, and its result must not be mixed up with a test.
+        """
+        self.advance(now_ns)
+        if self._parts.first is not None:
+            return False
+        verdict = Verdict(decision, 0, self._threshold, reason="test output")
+        if self._is_rejected(verdict):
+            self._reject_until_ns = now_ns + _ns(self._config.pulse_ms)
+        self._offer(0, verdict, now_ns)
+        return True
+
     def resume(self, now_ns: int) -> None:
         """Let a stopped line go on."""
         if self._is_stopped and not self._is_held:

@@ -193,3 +193,17 @@ def test_an_encoder_that_cannot_be_read_is_told(heard: Heard) -> None:
 def test_a_setting_out_of_range_is_refused(keys: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(keys))):
         RejectConfig(**keys)  # type: ignore[arg-type]
+
+
+def test_an_output_is_tried_out_while_no_part_is_there(heard: Heard) -> None:
+    output = SimulatedOutput()
+    with RejectLine(QUICK, [output], heard.events) as line:
+        line.try_out(Decision.NG)
+        on = output.wait_for(lambda signals: signals.is_rejecting, 5.0)
+        assert on is not None and on.signals.result is not None
+        assert on.signals.result.reason == "test output"
+        assert on.signals.counts.rejected == on.signals.counts.ng == 0, "a test is no part"
+        assert output.wait_for(lambda s: s.result is not None and not s.is_rejecting, 5.0) is not None
+        give(line, 1)
+        with pytest.raises(ConfigError, match="a part is between camera and ejector"):
+            line.try_out(Decision.NG)
