@@ -59,8 +59,8 @@ class Soak:
         lost, doubled, wrong: frames without a row in the audit log, with two, with another verdict than
             the truth.
         chain: "" when the log proves itself, else what it lacks.
-        memory: growth of the resident memory over the second half.
-        memory_mib: resident at the end.
+        memory: growth of the memory over the second half.
+        memory_mib: at the end, without mapped files.
         stages_ms: time of each stage, and of the sinks.
         shortfalls: what was not as expected.
         session: what scored.
@@ -208,7 +208,7 @@ class _SoakSource(FrameSource):
 
 
 class _Memory(Sink):
-    """Samples the resident memory as verdicts go by."""
+    """Samples the memory as verdicts go by."""
 
     def __init__(self, frames: int, say: Callable[[str], None]) -> None:
         self.samples: list[tuple[int, int]] = []
