@@ -63,6 +63,7 @@ def test_everything_but_the_owners_imports_without_heavy_libraries() -> None:
         "dtgd_edge.runtime.sources.camera",
         "dtgd_edge.runtime.sources.capture",
         "dtgd_edge.runtime.sources.gstreamer",
+        "dtgd_edge.runtime.sources.mjpeg",
     }
     # Measuring a bundle on an edge box needs these, and no torch.
     measuring = {f"dtgd_edge.train.{name}" for name in ("data", "metrics", "curves", "evaluate", "report")}

@@ -163,9 +163,9 @@ def bad_pictures() -> dict[str, tuple[str, Callable[[Path, Sequence[Picture]], N
             frozenset({"frozen"}),
         ),
         "resized": (
-            "the camera comes back in another size",
+            "the camera changes the size of its pictures",
             lambda folder, good: _write(folder, [np.ascontiguousarray(p[:-32, :-32]) for p in good]),
-            frozenset({"wrong size"}),
+            frozenset({"wrong size", "changed format"}),
         ),
         "recoloured": (
             "red and blue are exchanged",

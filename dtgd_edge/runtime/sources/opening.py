@@ -156,7 +156,12 @@ def _open_camera(device: int | str, camera: CameraConfig, events: Events) -> Fra
 
 def _open_stream(url: str, config: SourceConfig) -> FrameSource:
     from dtgd_edge.runtime.sources.capture import open_stream
+    from dtgd_edge.runtime.sources.mjpeg import open_mjpeg
 
+    if url.lower().startswith("http"):
+        pictures = open_mjpeg(url, config.reconnect)
+        if pictures is not None:
+            return pictures
     return open_stream(url, config.reconnect)
 
 
