@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dtgd_edge.runtime.source_config import SourceConfig
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, SinkError
@@ -25,6 +24,7 @@ from dtgd_edge.runtime.records.log import AuditLog
 from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.service import Service
 from dtgd_edge.runtime.source import Frame, FrameSource
+from dtgd_edge.runtime.source_config import SourceConfig
 from dtgd_edge.verdict import Decision
 from tests.runtime.fakes import GreyDevice, grey_frame
 

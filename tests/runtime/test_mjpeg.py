@@ -9,9 +9,9 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
-from dtgd_edge.runtime.source_config import ReconnectConfig
 
 from dtgd_edge.errors import SourceLost, SourceNotFound
+from dtgd_edge.runtime.source_config import ReconnectConfig
 from dtgd_edge.runtime.sources.jpeg import jpeg_fault
 from dtgd_edge.runtime.sources.mjpeg import next_picture, open_mjpeg
 
