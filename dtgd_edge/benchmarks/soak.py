@@ -4,7 +4,9 @@ The frames are drawn beforehand and the truth is computed from them by another w
 every verdict can be compared. The session is ONNX Runtime with the grey bundle: real, and quick.
 """
 
+import re
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from dtgd_edge.runtime.outputs.settings import OutputsConfig
 from dtgd_edge.runtime.records.audit import AuditConfig
 from dtgd_edge.runtime.records.log import AuditLog
 from dtgd_edge.runtime.records.proof import prove
+from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.selftest import SelfTestConfig
 from dtgd_edge.runtime.sink import Sink
@@ -56,6 +59,7 @@ class Soak:
         counted: what the run's summary says they were.
         recorded: what the audit log says they were.
         output: what the reject line's output was shown: parts by decision, "rejected", "late", "missing".
+        page: what the operator's page tells Prometheus.
         lost, doubled, wrong: frames without a row in the audit log, with two, with another verdict than
             the truth.
         chain: "" when the log proves itself, else what it lacks.
@@ -74,6 +78,7 @@ class Soak:
     counted: dict[str, int]
     recorded: dict[str, int]
     output: dict[str, int]
+    page: dict[str, int]
     lost: int
     doubled: int
     wrong: int
@@ -98,6 +103,7 @@ class Soak:
             f"audit log      {_counts_text(self.recorded)}; {self.lost} lost, {self.doubled} doubled, "
             f"{self.wrong} wrong; chain {self.chain or 'whole'}",
             f"reject line    {_counts_text(self.output)}",
+            f"page           {_counts_text(self.page)}",
             f"memory         {self.memory_mib:.1f} MiB, second half: {self.memory.per_frame:+.2f} bytes a "
             f"frame (95 %: {self.memory.lowest:+.2f} to {self.memory.highest:+.2f}), "
             f"limit {LIMIT_BYTES_PER_FRAME:.0f}",
@@ -127,16 +133,17 @@ def run_soak(folder: Path, frames: int = FRAMES, say: Callable[[str], None] = la
         selftest=SelfTestConfig(every_s=5.0),
         audit=AuditConfig(path=str(folder / "audit.db")),
         outputs=OutputsConfig(is_simulated=True),
+        http=PageConfig(address="127.0.0.1:0"),
         reject=RejectConfig(delay_ms=DELAY_MS, pulse_ms=1.0, safe_state="reject"),
     )
     memory = _Memory(frames, say)
     with open_line(config, bundle, _SoakSource(plan)) as line:
         line.outlets.append(memory)
         summary = line.run()
-        counts = _last_counts(line)
+        counts, page = _last_counts(line), _page_counts(line)
         session = line.live.active.inspector.session.spec.device
     found = _compared(folder / "audit.db", plan)
-    return _judged(plan, summary, counts, found, memory, session)
+    return _judged(plan, summary, counts, page, found, memory, session)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -278,10 +285,20 @@ def _last_counts(line: Line) -> dict[str, int]:
     }
 
 
+def _page_counts(line: Line) -> dict[str, int]:
+    """What somebody who looks at the page's metrics sees."""
+    assert line.page is not None, "the soak has a page"
+    with urllib.request.urlopen(f"{line.page.server.url}metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found = dict(re.findall(r'^dtgd_verdicts_total\{decision="(\w+)"\} (\d+)$', text, re.MULTILINE))
+    return {decision.value: int(found.get(decision.value, -1)) for decision in Decision}
+
+
 def _judged(
     plan: SoakPlan,
     summary: Summary,
     output: dict[str, int],
+    page: dict[str, int],
     found: _Found,
     memory: _Memory,
     session: str,
@@ -294,6 +311,7 @@ def _judged(
         f"the summary counts {counted}": counted == truth,
         f"the audit log counts {found.recorded}": found.recorded == truth,
         f"the reject line counts {output}": {k: output[k] for k in truth} == truth,
+        f"the page counts {page}": page == truth,
         f"{output['rejected']} parts were rejected": output["rejected"] == plan.frames - truth["OK"],
         f"{output['late']} verdicts were late and {output['missing']} missing": not (
             output["late"] or output["missing"]
@@ -312,6 +330,7 @@ def _judged(
         counted=counted,
         recorded=found.recorded,
         output=output,
+        page=page,
         lost=found.lost,
         doubled=found.doubled,
         wrong=found.wrong,
