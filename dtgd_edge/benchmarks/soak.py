@@ -26,10 +26,10 @@ from dtgd_edge.pretend import line_parts
 from dtgd_edge.runtime.assembly import Line, open_line
 from dtgd_edge.runtime.line import LineConfig, LoopConfig
 from dtgd_edge.runtime.outputs.settings import OutputsConfig
+from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.records.audit import AuditConfig
 from dtgd_edge.runtime.records.log import AuditLog
 from dtgd_edge.runtime.records.proof import prove
-from dtgd_edge.runtime.page.config import PageConfig
 from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.selftest import SelfTestConfig
 from dtgd_edge.runtime.sink import Sink
