@@ -69,6 +69,8 @@ class PageHandler(BaseHTTPRequestHandler):
     """One connection: request after request."""
 
     protocol_version = "HTTP/1.1"
+    # The base class answers what it does not understand as HTTP/0.9, without a status.
+    default_request_version = "HTTP/1.1"
     timeout = REQUEST_S
     server: "Listener"
 

@@ -1,7 +1,8 @@
 """What the page's script, a health probe and a browser's address line are told about the line."""
 
 import importlib.metadata
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from typing import Any
 
 from dtgd_edge.errors import DtgdError
@@ -65,6 +66,7 @@ class Report:
         config: of the page.
         controls: of the line.
         source: where frames come from.
+        run: tells this run of the line from others, whose verdicts are counted from 1 too.
     """
 
     state: LineState
@@ -74,6 +76,7 @@ class Report:
     config: PageConfig
     controls: Controls
     source: SourceFacts
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def health(self, snapshot: Snapshot) -> Health:
         """Judge the line's health; waiting for frames is healthy unless they should come by themselves."""
@@ -109,6 +112,7 @@ class Report:
         health = self.health(snapshot)
         latest = snapshot.latest
         return {
+            "run": self.run,
             "version": _VERSION,
             "uptime_s": round(snapshot.uptime_s, 1),
             "bundle": self._bundle(),

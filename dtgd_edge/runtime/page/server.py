@@ -17,7 +17,7 @@ from dtgd_edge.runtime.page.routes import Routes
 
 # One client, one slow one too, gets this share of all connections: a browser opens six.
 _SHARE = 4
-_GLANCE_S = 0.25
+_GLANCE_S = 0.1
 _JOIN_S = 3.0
 
 _log = logging.getLogger(__name__)

@@ -67,7 +67,9 @@ class Tab:
             time.sleep(0.05)
 
     def go(self, url: str) -> None:
+        """Open a page; errors are those since then."""
         self.call("Page.navigate", url=url)
+        self.errors.clear()
 
     def show_as(self, width: int, height: int, scheme: str = "light") -> None:
         """Take a size in pixels and a colour scheme, as a tablet or a desktop would have."""
@@ -125,14 +127,17 @@ def open_tab() -> Iterator[Tab]:
     binary = chromium()
     assert binary is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [
-            binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions",
-            "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-            "--disable-background-timer-throttling", "--hide-scrollbars", "--remote-debugging-port=0",
-            f"--user-data-dir={profile}", "about:blank",
-        ]  # fmt: skip
+        flags = (
+            "headless=new no-sandbox disable-gpu no-first-run disable-extensions disable-dev-shm-usage "
+            "disable-background-networking disable-component-update disable-background-timer-throttling "
+            "hide-scrollbars remote-debugging-port=0"
+        )
+        command = [binary, *(f"--{flag}" for flag in flags.split()), f"--user-data-dir={profile}"]
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [*command, "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             with connect(_socket_url(Path(profile)), max_size=None, proxy=None) as socket:

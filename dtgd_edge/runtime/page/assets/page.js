@@ -28,11 +28,15 @@ async function readState() {
     if (answer.ok) {
       const read = await answer.json();
       sawAt = performance.now();
-      const begun = Date.now() - 1000 * read.uptime_s;
-      if (run !== null && Math.abs(begun - run) > 5000 && read.sequence < trend.newest) trend.clear();
-      run = begun;
       state = read;
-      trend.add(read.trend, read.trend_length);
+      if (run === read.run) {
+        trend.add(read.trend, read.trend_length);
+      } else {
+        // The numbers of another run say nothing here; the next answer has its whole trend.
+        run = read.run;
+        trend.clear();
+        picture.sequence = -1;
+      }
       show();
     }
   } catch {
@@ -190,7 +194,7 @@ function showRejects() {
 
 function thumbnail(id) {
   const image = document.createElement("img");
-  image.src = `/rejects/${id}/thumbnail.jpg?run=${Math.round(run / 60000)}`;
+  image.src = `/rejects/${id}/thumbnail.jpg?run=${run}`;
   image.alt = "";
   return image;
 }
@@ -232,7 +236,7 @@ function openReject(id) {
   $("reject-shape").setAttribute("href", `#shape-${reject.decision}`);
   $("reject-dialog").className = `wide ${reject.decision}`;
   $("reject-picture").hidden = !reject.has_picture;
-  if (reject.has_picture) $("reject-picture").src = `/rejects/${id}/picture.jpg?run=${Math.round(run / 60000)}`;
+  if (reject.has_picture) $("reject-picture").src = `/rejects/${id}/picture.jpg?run=${run}`;
   const regions = reject.regions.slice(0, 6).map((region, index) => [
     index ? "" : "Regions",
     `${region.width} \u00d7 ${region.height} px at ${region.x}, ${region.y}; ${region.area_px} px, peak ${readable(region.peak)}`,
