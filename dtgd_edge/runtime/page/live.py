@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from dtgd_edge.runtime.source import Frame
-from dtgd_edge.verdict import Verdict
+from dtgd_edge.verdict import Decision, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +14,14 @@ class LivePicture:
 
     Attributes:
         sequence: of its verdict.
+        decision, frame_index: the verdict's.
         captured_ns: time.monotonic_ns() of its frame.
         jpeg: with heat and regions.
     """
 
     sequence: int
+    decision: Decision
+    frame_index: int
     captured_ns: int
     jpeg: bytes
 
@@ -56,7 +59,7 @@ class LiveView:
 
                 sequence, verdict, frame = newest
                 jpeg = jpeg_from_verdict(frame.image, verdict, self._longest_px, self._sensor_bits)
-                self._drawn = LivePicture(sequence, frame.captured_ns, jpeg)
+                self._drawn = LivePicture(sequence, verdict.decision, frame.index, frame.captured_ns, jpeg)
                 self._drawn_ns = now_ns
                 self.drawings += 1
             return self._drawn

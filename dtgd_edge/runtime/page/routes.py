@@ -174,7 +174,12 @@ class Routes:
         if picture is None:
             return Answer(204, content_type="image/jpeg")
         age_ms = max(0, (time.monotonic_ns() - picture.captured_ns) // 1_000_000)
-        headers = {"X-Sequence": str(picture.sequence), "X-Age-Ms": str(age_ms)}
+        headers = {
+            "X-Sequence": str(picture.sequence),
+            "X-Age-Ms": str(age_ms),
+            "X-Decision": picture.decision.value,
+            "X-Frame": str(picture.frame_index),
+        }
         if picture.sequence == _after(request.query):
             return Answer(204, content_type="image/jpeg", headers=headers)
         return Answer(body=picture.jpeg, content_type="image/jpeg", headers=headers)

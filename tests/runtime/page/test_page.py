@@ -60,6 +60,7 @@ def test_the_live_picture_tells_its_age_and_is_sent_once(line: Line) -> None:
     picture = line.stranger.get("/live.jpg")
     assert picture.status == 200 and picture.body.startswith(b"\xff\xd8")
     assert picture.headers["X-Sequence"] == "1" and 0 <= int(picture.headers["X-Age-Ms"]) < 5000
+    assert picture.headers["X-Decision"] == "NG" and picture.headers["X-Frame"] == "4"
     again = line.stranger.get("/live.jpg?after=1")
     assert again.status == 204 and int(again.headers["X-Age-Ms"]) >= int(picture.headers["X-Age-Ms"])
 

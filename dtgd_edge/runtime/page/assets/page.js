@@ -58,6 +58,10 @@ async function readPicture() {
         if (picture.url) URL.revokeObjectURL(picture.url);
         picture.url = url;
         picture.sequence = Number(answer.headers.get("X-Sequence"));
+        // A part may have been judged since: the picture says whose it is.
+        const decision = answer.headers.get("X-Decision");
+        $("stage").className = `stage ${decision}`;
+        text("live-verdict", `${words[decision]}, frame ${answer.headers.get("X-Frame")}`);
       }
     }
   } catch {
@@ -334,8 +338,12 @@ function tickVerdict(now, isLost) {
   $("verdict").className = `verdict ${shown}${isOld ? " old" : ""}`;
   $("shape").setAttribute("href", `#shape-${shown}`);
   text("word", isLost ? "OFFLINE" : words[verdict.decision]);
-  if (isLost) text("score-line", `last: ${words[verdict.decision]}, ${ago(age)} ago`);
-  else if (isOld) text("part-line", `${ago(age)} ago, waiting for the next part`);
+  if (isLost) {
+    text("score-line", `last: ${words[verdict.decision]}, ${ago(age)} ago`);
+    text("part-line", "");
+  } else if (isOld) {
+    text("part-line", `${ago(age)} ago, waiting for the next part`);
+  }
   document.title = `${isLost ? "OFFLINE" : words[verdict.decision]}: ${state.bundle.name}`;
 }
 
