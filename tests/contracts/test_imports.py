@@ -13,7 +13,7 @@ import importlib, os, pkgutil, sys, warnings
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "openvino", "safetensors", "cv2"}
 HEAVY |= {"cuda", "pycuda", "tensorrt", "tensorrt_lean", "tensorrt_rtx"}
-HEAVY |= {"asyncua", "gpiod", "Jetson", "paho", "pymodbus"}
+HEAVY |= {"asyncua", "gpiod", "harvesters", "Jetson", "paho", "pymodbus"}
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
@@ -62,6 +62,9 @@ def test_everything_but_the_owners_imports_without_heavy_libraries() -> None:
         "dtgd_edge.runtime.sinks.overlay",
         "dtgd_edge.runtime.sources.camera",
         "dtgd_edge.runtime.sources.capture",
+        "dtgd_edge.runtime.sources.genicam",
+        "dtgd_edge.runtime.sources.genicam_formats",
+        "dtgd_edge.runtime.sources.genicam_source",
         "dtgd_edge.runtime.sources.gstreamer",
         "dtgd_edge.runtime.sources.mjpeg",
     }

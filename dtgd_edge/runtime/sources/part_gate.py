@@ -41,7 +41,8 @@ class PartGate(FrameSource):
     frames that are not chosen are left out; they are not counted as dropped, and `index` has no gaps.
 
     A frame with a fault is passed on at once, with the number of the part that is in the region, if one is:
-    a part that was on its way while the camera was away is NO_DECISION and not forgotten.
+    a part that was on its way is NO_DECISION and not forgotten. With a lost camera that part ends, because
+    what is in the region when the camera is back may be another one; if it is the same, it counts twice.
 
     Args:
         source: closed with this one.
@@ -112,8 +113,7 @@ class PartGate(FrameSource):
         image = frame.image
         fault = frame.fault if image is None else self._belt.fault(image)
         if image is None or fault is not None:
-            part = None if self._passage is None else self._passage.part
-            return [replace(frame, image=None, fault=fault, part=part)]
+            return self._after_fault(replace(frame, image=None, fault=fault))
         if not self._belt.is_known:
             self._belt.learn(image)
             return []
@@ -128,6 +128,14 @@ class PartGate(FrameSource):
         elif share < self._config.leave_share or share == 0:
             return self._left()
         return self._passed(self._passage, frame, changed)
+
+    def _after_fault(self, frame: Frame) -> list[Frame]:
+        if self._passage is None:
+            return [replace(frame, part=None)]
+        frame = replace(frame, part=self._passage.part)
+        # While the camera was away one part may have left and another come.
+        is_away = (frame.fault or "").startswith("lost frame")
+        return [*self._left(), frame] if is_away else [frame]
 
     def _passed(self, passage: _Passage, frame: Frame, changed: NDArray[np.bool_]) -> list[Frame]:
         """Take one more frame of the part in the region."""

@@ -117,7 +117,7 @@ def test_a_share_between_the_two_limits_neither_enters_nor_leaves() -> None:
 
 
 def test_faults_are_passed_on_at_once_with_the_part_that_they_belong_to() -> None:
-    fault = "lost frame: the cable"
+    fault = "damaged picture: a motor beside the wire"
     delivered = gated(frames_of(fault, *EMPTY, fault, 40, fault, 60, None, fault))
     assert [(frame.fault, frame.name, frame.part) for frame in delivered] == [
         (fault, "", None),
@@ -127,6 +127,17 @@ def test_faults_are_passed_on_at_once_with_the_part_that_they_belong_to() -> Non
         (fault, "", None),
     ]
     assert [frame.index for frame in delivered] == [0, 1, 2, 3, 4]
+
+
+def test_a_lost_camera_ends_the_part_because_another_may_be_there_when_it_is_back() -> None:
+    fault = "lost frame: the cable"
+    delivered = gated(frames_of(*EMPTY, 40, 60, fault, fault, 60, 100, None))
+    assert [(frame.fault, frame.name, frame.part) for frame in delivered] == [
+        (None, "60", 0),
+        (fault, "", 0),
+        (fault, "", None),
+        (None, "60", 1),
+    ]
 
 
 def test_a_picture_of_another_size_is_a_fault() -> None:
