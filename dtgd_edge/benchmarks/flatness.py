@@ -1,5 +1,7 @@
 """Whether the memory of a run stays flat: the slope of its samples, with its confidence."""
 
+import ctypes
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +31,18 @@ class Slope:
     samples: int
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process that is its own: heap and stacks.
+def held_bytes() -> int:
+    """Memory that this process holds: heap and stacks, after what is free was given back.
 
     Files that it maps, such as the index of SQLite's write-ahead log, come and go with the disk's cache and
-    are no leak.
+    are no leak, and neither are garbage that waits for its collector and pages that the allocator keeps.
 
     Raises:
         DataError: the system does not say (it is not Linux).
     """
+    gc.collect()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc has it
+        trim(0)
     try:
         lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     except OSError as exc:

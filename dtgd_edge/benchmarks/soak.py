@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.benchmarks.flatness import Slope, resident_bytes, slope_of
+from dtgd_edge.benchmarks.flatness import Slope, held_bytes, slope_of
 from dtgd_edge.benchmarks.grey import grey_bundle, grey_score
 from dtgd_edge.benchmarks.machine import Machine, this_machine
 from dtgd_edge.config import mapping_from_record
@@ -46,7 +46,7 @@ LIMIT_BYTES_PER_FRAME = 16.0
 BLACK_EVERY, LOST_EVERY, WRONG_LAYOUT_EVERY = 101, 211, 307
 # Long enough for the loop to be kept waiting on a busy machine, without a late verdict.
 DELAY_MS = 500.0
-_SAMPLE_EVERY = 500
+_SAMPLE_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Soak:
             the truth.
         chain: "" when the log proves itself, else what it lacks.
         memory: growth of the memory over the second half.
-        memory_mib: at the end, without mapped files.
+        memory_mib: held at the end.
         stages_ms: time of each stage, and of the sinks.
         shortfalls: what was not as expected.
         session: what scored.
@@ -227,10 +227,11 @@ class _Memory(Sink):
     def write(self, verdict: Verdict, frame: Frame) -> None:
         self._seen += 1
         if self._seen % _SAMPLE_EVERY == 0:
-            self.samples.append((self._seen, resident_bytes()))
+            self.samples.append((self._seen, held_bytes()))
         if self._seen % max(1, self._frames // 10) == 0:
             speed = self._seen / (time.monotonic() - self._begun)
-            self._say(f"{self._seen} frames, {speed:.0f} a second, {resident_bytes() / 2**20:.1f} MiB")
+            held_mib = self.samples[-1][1] / 2**20
+            self._say(f"{self._seen} frames, {speed:.0f} a second, {held_mib:.1f} MiB held")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -15,7 +15,7 @@ from dtgd_edge.errors import DataError
 
 
 def soak(
-    frames: Annotated[int, typer.Option(min=10_000, help="How many.")] = 100_000,
+    frames: Annotated[int, typer.Option(min=20_000, help="How many.")] = 100_000,
     out: Annotated[Path | None, typer.Option(help="Write what was found as JSON to this file too.")] = None,
     as_json: Json = False,
 ) -> None:

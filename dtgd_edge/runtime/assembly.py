@@ -202,6 +202,14 @@ def _open_outputs(line: Line, stack: ExitStack) -> None:
             line.reject = sink
         # They tell by themselves when nobody listens; what they raise is a mistake of ours.
         line.outlets.append(sink)
+    if line.reject is not None and isinstance(line.source, TriggeredSource):
+        _announce(line.source, line.reject)
+
+
+def _announce(source: TriggeredSource, reject: RejectLine) -> None:
+    """Have the reject line expect a verdict on every part that was triggered, also on one that got no frame."""
+    delay_ns = round(source.delay_ms * 1e6)
+    source.trigger.listen(lambda firing: reject.announce(firing.part, firing.fired_ns + delay_ns))
 
 
 def _page_of(line: Line, config: PageConfig) -> Page:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dtgd_edge.runtime.event import Event, Events
@@ -39,12 +40,21 @@ class Trigger:
         self._changed = threading.Condition()
         self._next_part = 0
         self._lost = 0
+        self._listeners: list[Callable[[Firing], None]] = []
 
     @property
     def lost(self) -> int:
         """Triggers that came while too many waited."""
         with self._changed:
             return self._lost
+
+    def listen(self, listener: Callable[[Firing], None]) -> None:
+        """Call a listener with every trigger from now on, before its part can be judged; lost ones too.
+
+        It is called in the thread that fires, and returns at once.
+        """
+        with self._changed:
+            self._listeners.append(listener)
 
     def fire(self, who: str = "") -> int | None:
         """A part is there now.
@@ -59,9 +69,12 @@ class Trigger:
         with self._changed:
             part = self._next_part
             self._next_part += 1
+            firing = Firing(part, time.monotonic_ns(), who)
+            for listener in self._listeners:
+                listener(firing)
             is_taken = len(self._waiting) < self._limit
             if is_taken:
-                self._waiting.append(Firing(part, time.monotonic_ns(), who))
+                self._waiting.append(firing)
                 self._changed.notify_all()
             else:
                 self._lost += 1

@@ -24,7 +24,9 @@ from dtgd_edge.runtime.records.log import AuditLog
 from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.service import Service
 from dtgd_edge.runtime.source import Frame, FrameSource
-from dtgd_edge.runtime.source_config import SourceConfig
+from dtgd_edge.runtime.source_config import SourceConfig, TriggerConfig
+from dtgd_edge.runtime.sources.triggered import TriggeredSource
+from dtgd_edge.runtime.trigger import Trigger
 from dtgd_edge.verdict import Decision
 from tests.runtime.fakes import GreyDevice, grey_frame
 
@@ -152,6 +154,46 @@ def test_an_ok_that_cannot_be_recorded_is_none(
         monkeypatch.setattr(line.audit, "write", refuses)
         summary = line.run()
     assert (summary.ok, summary.no_decision) == (0, 4)
+
+
+class Silent(FrameSource):
+    """A camera that gives nothing."""
+
+    is_live = True
+    description = "silent camera"
+
+    def __init__(self) -> None:
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._closed.wait(10)
+        return iter(())
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_a_triggered_part_without_a_frame_and_one_that_nobody_could_take_are_rejected(
+    config: LineConfig, tiny_bundle_path: Path
+) -> None:
+    trigger_config = TriggerConfig(timeout_ms=100.0, queue_limit=1)
+    source = TriggeredSource(Silent(), Trigger(trigger_config), trigger_config)
+    stop = threading.Event()
+    with open_line(config, tiny_bundle_path, source, open_inspector=GreyDevice()) as line:
+        assert line.reject is not None
+        # The second waits for the first, or is lost; each of them reaches the ejector.
+        assert source.trigger.fire("test") == 0
+        source.trigger.fire("test")
+        run = threading.Thread(target=line.run, args=(stop,))
+        run.start()
+        deadline = time.monotonic() + 5
+        while line.reject.signals.counts.rejected < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        counts = line.reject.signals.counts
+        stop.set()
+        run.join(5)
+    assert source.trigger.lost == 1
+    assert (counts.rejected, counts.ok, counts.ng) == (2, 0, 0)
 
 
 @pytest.fixture

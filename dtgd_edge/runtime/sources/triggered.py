@@ -53,6 +53,11 @@ class TriggeredSource(FrameSource):
         return f"{self._source.description}, a frame per trigger"
 
     @property
+    def delay_ms(self) -> float:
+        """From a trigger to the earliest capture of its frame."""
+        return self._config.delay_ms
+
+    @property
     def dropped(self) -> int:
         return self._source.dropped
 
