@@ -207,7 +207,7 @@ def _open_outputs(line: Line, stack: ExitStack) -> None:
 
 
 def _announce(source: TriggeredSource, reject: RejectLine) -> None:
-    """Have the reject line expect a verdict on every part that was triggered, also on one that got no frame."""
+    """Have the reject line expect a verdict on every triggered part, also on one that gets no frame."""
     delay_ns = round(source.delay_ms * 1e6)
     source.trigger.listen(lambda firing: reject.announce(firing.part, firing.fired_ns + delay_ns))
 
