@@ -1,7 +1,7 @@
 """What a session returns, and what is said about a frame because of it."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -70,7 +70,7 @@ class Verdict:
         frame_name: file name or position, as the source calls it; "" if it has no name.
         score: None when no score was computed.
         threshold: a score above it is NG, unless `note` says why not.
-        map: float32 [H, W] on the frame's pixel grid; None without a score.
+        map: float32 [H, W] on the frame's pixel grid; None without a score, or where it was let go.
         regions: anomalous areas, largest peak first; empty unless NG.
         stages_ms: duration of each stage, milliseconds, in the order they ran.
         reason: why there is no decision; None otherwise.
@@ -94,6 +94,10 @@ class Verdict:
     zone: str = ""
     note: str = ""
     appearance: Appearance | None = None
+
+    def without_map(self) -> "Verdict":
+        """The same verdict for those who keep many: a map of a 1080p frame has 8 MB."""
+        return replace(self, map=None)
 
     def record(self) -> dict[str, Any]:
         """Everything but map and appearance as plain JSON values; NaN and infinity become None."""

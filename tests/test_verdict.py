@@ -57,3 +57,9 @@ def test_record_never_holds_what_json_cannot_say(value: float) -> None:
     record = Verdict(Decision.NO_DECISION, 0, value, score=value, regions=regions).record()
     json.dumps(record, allow_nan=False)
     assert record["score"] is None and record["threshold"] is None
+
+
+def test_a_verdict_without_its_map_says_the_same() -> None:
+    verdict = Verdict(Decision.OK, 3, 1.0, 0.5, np.zeros((4, 4), np.float32), frame_name="a", part=7)
+    bare = verdict.without_map()
+    assert bare.map is None and bare.record() == verdict.record()

@@ -27,7 +27,7 @@ class QueuedSink(Sink):
 
     Verdicts are delivered in order. While the inner sink fails, the oldest waits and is tried again with
     growing pauses; when the queue is full the oldest is dropped and counted. "sink down" and "sink back"
-    are told once each. Frames are not kept: the inner sink gets them without their picture.
+    are told once each. Pictures and maps are not kept: the inner sink gets frame and verdict without them.
 
     Args:
         inner: closed by `close`; raises SinkError to be tried again, Refused to have a verdict dropped.
@@ -82,14 +82,14 @@ class QueuedSink(Sink):
         return self._dropped
 
     def write(self, verdict: Verdict, frame: Frame) -> None:
-        # A picture of 6 MB times a thousand would fill the memory.
+        # A picture of 6 MB and a map of 8 MB times a thousand would fill the memory.
         bare = Frame(
             None, frame.index, frame.captured_ns, frame.name, fault="picture not kept", part=frame.part
         )
         with self._changed:
             if self._give_up_at is not None:
                 raise SinkError(f"{self.name} is closed; expected no more verdicts; open it again")
-            self._waiting.append((verdict, bare))
+            self._waiting.append((verdict.without_map(), bare))
             if len(self._waiting) > self._capacity:
                 self._waiting.popleft()
                 self._dropped += 1

@@ -96,7 +96,8 @@ class RejectLine(Sink):
         with self._changed:
             if self._is_closing:
                 raise SinkError("the reject line is closed; expected no more verdicts; start it again")
-            self._logic.judge(verdict, frame.captured_ns, self._clock_ns())
+            # Many parts may be on their way to an ejector that is far from the camera.
+            self._logic.judge(verdict.without_map(), frame.captured_ns, self._clock_ns())
             self._wake()
 
     def acknowledge(self, sequence: int) -> None:

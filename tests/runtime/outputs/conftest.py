@@ -63,7 +63,8 @@ def written(index: int, decision: Decision = Decision.OK, part: int | None = Non
     reason = "black: mean 0.01" if decision is Decision.NO_DECISION else None
     score = None if reason else 1.25
     frame = Frame(np.zeros((4, 4), np.uint8), index, part=part)
-    return Verdict(decision, index, 2.5, score, reason=reason, part=part), frame
+    anomaly_map = None if reason else np.zeros((4, 4), np.float32)
+    return Verdict(decision, index, 2.5, score, anomaly_map, reason=reason, part=part), frame
 
 
 @pytest.fixture

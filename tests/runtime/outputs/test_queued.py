@@ -30,7 +30,7 @@ class Peer(Sink):
         self.free.wait(10.0)
         if self.error is not None:
             raise self.error
-        assert frame.image is None, "pictures are not kept"
+        assert frame.image is None and verdict.map is None, "pictures and maps are not kept"
         self.taken.append(verdict.frame_index)
 
     def close(self) -> None:

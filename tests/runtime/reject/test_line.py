@@ -1,7 +1,9 @@
 """The reject line with its thread and a simulated output."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -207,3 +209,13 @@ def test_an_output_is_tried_out_while_no_part_is_there(heard: Heard) -> None:
         give(line, 1)
         with pytest.raises(ConfigError, match="a part is between camera and ejector"):
             line.try_out(Decision.NG)
+
+
+def test_maps_of_parts_on_their_way_are_not_kept(heard: Heard) -> None:
+    anomaly_map = np.zeros((4, 4), np.float32)
+    gone = weakref.ref(anomaly_map)
+    with RejectLine(RejectConfig(delay_ms=5000.0), [SimulatedOutput()], heard.events) as line:
+        line.write(Verdict(Decision.OK, 0, 1.0, 0.5, anomaly_map), Frame(np.zeros((4, 4), np.uint8), 0))
+        del anomaly_map
+        gc.collect()
+        assert gone() is None
