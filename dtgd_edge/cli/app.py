@@ -62,7 +62,7 @@ app.command()(faults.faults)
 def main() -> None:
     """Run the command line; a DtgdError ends as one sentence and its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for library in ("torch", "onnxscript", "onnx_ir", "matplotlib"):
+    for library in ("torch", "onnxscript", "onnx_ir", "matplotlib", "asyncua", "pymodbus"):
         logging.getLogger(library).setLevel(logging.ERROR)
     try:
         app()
