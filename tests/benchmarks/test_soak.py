@@ -13,7 +13,7 @@ from dtgd_edge.verdict import Decision, Verdict
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "_SAMPLE_EVERY", 10)
+    monkeypatch.setattr(soak, "_SAMPLE_EVERY", 20)
     monkeypatch.setattr(soak, "DELAY_MS", 300.0)
     # A few hundred frames say nothing about the memory.
     monkeypatch.setattr(soak, "LIMIT_BYTES_PER_FRAME", 1e9)
