@@ -190,7 +190,8 @@ def test_an_account_is_written_without_further_verdicts(tmp_path: Path) -> None:
         while sink.unrecorded and time.monotonic() < deadline:
             time.sleep(0.01)
         assert sink.unrecorded == 0
-    assert any(row.what == "not recorded" for row in rows(log))
+    # Late, where the lock was gone before the writer gave the verdict up.
+    assert any(row.what in ("not recorded", "recorded late") for row in rows(log))
 
 
 def test_closing_says_what_is_missing(tmp_path: Path) -> None:
