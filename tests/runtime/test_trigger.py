@@ -121,7 +121,8 @@ def test_triggers_beyond_the_queue_are_counted_and_told() -> None:
     assert [trigger.fire("page") for _ in range(4)] == [0, 1, None, None]
     assert trigger.lost == 2 and [event.kind for event in told] == ["trigger lost"] * 2
     assert [event.who for event in told] == ["page", "page"]
-    first = trigger.take(0)
+    trigger.offer(Frame(PICTURE, 0))
+    first = trigger.answer(0)
     assert first is not None and first.part == 0
     assert trigger.fire() == 4, "the gap shows"
 
@@ -138,11 +139,22 @@ def test_waiting_for_a_trigger_can_be_ended(bench: Bench) -> None:
     assert not bench.thread.is_alive() and bench.error is None
 
 
+class SpiedTrigger(Trigger):
+    """Remembers who fired it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fired: queue.Queue[str] = queue.Queue()
+
+    def fire(self, who: str = "") -> int | None:
+        self.fired.put(who)
+        return super().fire(who)
+
+
 def test_each_line_of_the_keyboard_fires() -> None:
-    trigger = Trigger()
+    trigger = SpiedTrigger()
     Keyboard(trigger, io.StringIO("\n\n"))
-    fired = [trigger.take(5), trigger.take(5)]
-    assert [firing.who for firing in fired if firing is not None] == ["keyboard", "keyboard"]
+    assert [trigger.fired.get(timeout=5), trigger.fired.get(timeout=5)] == ["keyboard", "keyboard"]
 
 
 class FakeClient:
@@ -156,16 +168,15 @@ class FakeClient:
 
 
 def test_messages_fire_and_retained_ones_do_not() -> None:
-    trigger, events, client, told = Trigger(), Events(), FakeClient(), list[Event]()
+    trigger, events, client, told = SpiedTrigger(), Events(), FakeClient(), list[Event]()
     events.listen(told.append)
     topic = MqttTopic(MqttTriggerConfig("broker", "line/part"), trigger, events, lambda: client)
     topic._connected(client, None, None, SimpleNamespace(is_failure=False), None)
     assert "subscribe" in client.calls
     topic._message(client, None, SimpleNamespace(topic="line/part", retain=True))
-    assert trigger.take(0) is None
+    assert trigger.fired.empty()
     topic._message(client, None, SimpleNamespace(topic="line/part", retain=False))
-    firing = trigger.take(0)
-    assert firing is not None and firing.who == "mqtt line/part"
+    assert trigger.fired.get_nowait() == "mqtt line/part"
     topic._disconnected(client, None, None, "timeout", None)
     topic.close()
     topic.close()
@@ -188,3 +199,54 @@ def test_a_folder_cannot_be_triggered() -> None:
         open_source(SourceConfig("sample:", trigger=TriggerConfig()))
     with pytest.raises(ConfigError, match=r"expected a table \[source.trigger\]"):
         open_source("sample:", trigger=Trigger())
+
+
+def test_the_frame_of_a_trigger_is_chosen_when_it_arrives_however_slow_the_judging_is() -> None:
+    camera, config = HandCamera(), TriggerConfig(timeout_ms=2000.0)
+    trigger = Trigger(config)
+    frames = iter(TriggeredSource(camera, trigger, config))
+    trigger.fire()
+    camera.show()
+    next(frames)
+    # From here on nobody takes a frame: the loop judges, and two more parts pass.
+    wanted = []
+    for _ in range(2):
+        trigger.fire()
+        wanted.append(camera.show().captured_ns)
+        time.sleep(0.02)
+    camera.show()
+    time.sleep(0.05)
+    assert [next(frames).captured_ns for _ in wanted] == wanted
+    camera.close()
+
+
+def test_a_frame_belongs_to_one_trigger_and_the_delay_is_kept() -> None:
+    trigger = Trigger(TriggerConfig(delay_ms=50.0, timeout_ms=2000.0))
+    trigger.fire()
+    trigger.fire()
+    fired_ns = time.monotonic_ns()
+    for after_ms in (20, 60, 70):
+        trigger.offer(Frame(PICTURE, 0, fired_ns + after_ms * 1_000_000, name=str(after_ms)))
+    answers = [trigger.answer(0), trigger.answer(0), trigger.answer(0)]
+    assert [(frame.part, frame.name) for frame in answers if frame is not None] == [(0, "60"), (1, "70")]
+
+
+def test_a_frame_that_comes_too_late_is_not_of_that_part() -> None:
+    trigger = Trigger(TriggerConfig(timeout_ms=100.0))
+    trigger.fire()
+    trigger.offer(Frame(PICTURE, 0, time.monotonic_ns() + 150_000_000))
+    answer = trigger.answer(0)
+    assert answer is not None and answer.image is None and answer.part == 0
+
+
+def test_lost_triggers_are_gaps_and_counted_as_dropped() -> None:
+    camera, config = HandCamera(), TriggerConfig(timeout_ms=2000.0, queue_limit=1)
+    source = TriggeredSource(camera, Trigger(config), config)
+    frames = iter(source)
+    assert [source.trigger.fire() for _ in range(3)] == [0, None, None]
+    camera.show()
+    first = next(frames)
+    assert source.trigger.fire() == 3
+    camera.show()
+    assert [first.index, next(frames).index] == [0, 3] and source.dropped == 2
+    camera.close()

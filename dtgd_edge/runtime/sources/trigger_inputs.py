@@ -103,7 +103,9 @@ class MqttTopic:
             text = f"the broker {where} refuses ({reason}); check user and password"
             self._events.tell(Event("trigger input lost", text, is_alarm=True))
             return
-        client.subscribe(self._config.topic, qos=1)
+        # Quality 0: a repeated message would be a part that does not exist, and one that waited in the broker
+        # would be of a part that has passed. On a connection that stands nothing is lost at 0 either.
+        client.subscribe(self._config.topic, qos=0)
         self._events.tell(Event("trigger input back", f"topic {self._config.topic} of {where}"))
 
     def _disconnected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
