@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dtgd_edge.errors import SourceNotFound
+from dtgd_edge.runtime.event import Events
 from dtgd_edge.runtime.source import Frame, open_source
 from dtgd_edge.runtime.sources.watched import WatchedFolder
 
@@ -85,3 +86,79 @@ def test_a_list_names_missing_pictures_as_faults(tmp_path: Path) -> None:
     for name in ("empty.txt", "none.txt"):
         with pytest.raises(SourceNotFound):
             open_source(f"list:{tmp_path / name}")
+
+
+def test_a_picture_that_is_only_touched_is_not_given_twice(
+    tmp_path: Path, frames: "queue.Queue[Frame]"
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(10))
+    frames.get(timeout=5)
+    os.utime(tmp_path / "a.png", (1, 1))
+    with pytest.raises(queue.Empty):
+        frames.get(timeout=0.5)
+
+
+def test_a_folder_that_goes_away_is_told_and_comes_back(tmp_path: Path) -> None:
+    share, told = tmp_path / "share", queue.Queue[str]()
+    share.mkdir()
+    events = Events()
+    events.listen(lambda event: told.put(event.kind))
+    source, out = WatchedFolder(share, 0.1, 0.4, events), queue.Queue[Frame]()
+    thread = threading.Thread(target=lambda: [out.put(frame) for frame in source], daemon=True)
+    thread.start()
+    share.rename(tmp_path / "aside")
+    lost = out.get(timeout=5)
+    assert lost.image is None and (lost.fault or "").startswith("lost frame: folder ")
+    (tmp_path / "aside").rename(share)
+    (share / "a.png").write_bytes(png(10))
+    assert (out.get(timeout=5).name, out.qsize()) == ("a.png", 0)
+    source.close()
+    thread.join(5)
+    assert [told.get(timeout=1), told.get(timeout=1)] == ["source lost", "source back"]
+
+
+def test_pictures_of_before_are_not_new_after_the_folder_was_away(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    (share / "old.png").write_bytes(png(1))
+    source, out = WatchedFolder(share, 0.1, 0.4), queue.Queue[Frame]()
+    thread = threading.Thread(target=lambda: [out.put(frame) for frame in source], daemon=True)
+    thread.start()
+    share.rename(tmp_path / "aside")
+    assert out.get(timeout=5).image is None
+    (tmp_path / "aside").rename(share)
+    with pytest.raises(queue.Empty):
+        out.get(timeout=0.5)
+    source.close()
+    thread.join(5)
+
+
+def test_a_share_that_was_away_brings_its_old_pictures_back(
+    tmp_path: Path, frames: "queue.Queue[Frame]"
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(10))
+    frames.get(timeout=5)
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    # An unmounted share leaves an empty folder, not a missing one.
+    for name in ("old.png", "a.png"):
+        (tmp_path / name).rename(aside / name)
+    with pytest.raises(queue.Empty):
+        frames.get(timeout=0.2)
+    for name in ("old.png", "a.png"):
+        (aside / name).rename(tmp_path / name)
+    with pytest.raises(queue.Empty):
+        frames.get(timeout=0.4)
+    (tmp_path / "b.png").write_bytes(png(20))
+    assert frames.get(timeout=5).name == "b.png"
+
+
+def test_an_equal_picture_in_a_new_file_is_a_new_picture(
+    tmp_path: Path, frames: "queue.Queue[Frame]"
+) -> None:
+    for _ in range(2):
+        (tmp_path / "a.png").write_bytes(png(10))
+        assert frames.get(timeout=5).name == "a.png"
+        (tmp_path / "a.png").unlink()
+        with pytest.raises(queue.Empty):
+            frames.get(timeout=0.2)

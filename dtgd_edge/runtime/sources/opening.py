@@ -77,7 +77,7 @@ def _opened(config: SourceConfig, events: Events) -> FrameSource:
             first, opener, first.description, config.reconnect, keeps_newest=keeps_newest, events=events
         )
     if is_uri(text) and not path.exists():
-        return _open_scheme(text, config)
+        return _open_scheme(text, config, events)
     return _open_path(text, path)
 
 
@@ -111,7 +111,7 @@ def _live_opener(text: str, config: SourceConfig, events: Events) -> Opener | No
     return None
 
 
-def _open_scheme(text: str, config: SourceConfig) -> FrameSource:
+def _open_scheme(text: str, config: SourceConfig, events: Events) -> FrameSource:
     scheme, _, rest = text.partition(":")
     if scheme.lower() == "sample":
         from dtgd_edge.runtime.sources.sample import open_sample
@@ -125,7 +125,7 @@ def _open_scheme(text: str, config: SourceConfig) -> FrameSource:
     if scheme.lower() == "watch":
         from dtgd_edge.runtime.sources.watched import WatchedFolder
 
-        return WatchedFolder(Path(rest).expanduser())
+        return WatchedFolder(Path(rest).expanduser(), events=events)
     schemes = ", ".join([*(f"{s}://" for s in STREAM_SCHEMES), *SCHEMES])
     raise SourceNotFound(
         f"source {text!r} has a scheme that is not known; expected one of {schemes}; "
