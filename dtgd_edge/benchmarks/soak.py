@@ -8,21 +8,17 @@ import re
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dtgd_edge.benchmarks.flatness import Slope, held_bytes, slope_of
-from dtgd_edge.benchmarks.grey import grey_bundle, grey_score
+from dtgd_edge.benchmarks.grey import grey_bundle
 from dtgd_edge.benchmarks.machine import Machine, this_machine
+from dtgd_edge.benchmarks.soak_plan import PlannedSource, SoakPlan
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.percentiles import Percentiles
-from dtgd_edge.pretend import line_parts
 from dtgd_edge.runtime.assembly import Line, open_line
 from dtgd_edge.runtime.line import LineConfig, LoopConfig
 from dtgd_edge.runtime.outputs.settings import OutputsConfig
@@ -33,17 +29,14 @@ from dtgd_edge.runtime.records.proof import prove
 from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.selftest import SelfTestConfig
 from dtgd_edge.runtime.sink import Sink
-from dtgd_edge.runtime.source import Frame, FrameSource
+from dtgd_edge.runtime.source import Frame
 from dtgd_edge.runtime.source_config import SourceConfig
 from dtgd_edge.runtime.summary import Summary
 from dtgd_edge.verdict import Decision, Verdict
 
 FRAMES = 100_000
-PICTURES, SIDE_PX = 64, 128
 # Upper end of the slope's confidence interval; one forgotten float a frame is more.
 LIMIT_BYTES_PER_FRAME = 16.0
-# Frames that nobody can judge come in these rhythms, which are prime so that they meet.
-BLACK_EVERY, LOST_EVERY, WRONG_LAYOUT_EVERY = 101, 211, 307
 # Long enough for the loop to be kept waiting on a busy machine, without a late verdict.
 DELAY_MS = 500.0
 _SAMPLE_EVERY = 1000
@@ -137,81 +130,13 @@ def run_soak(folder: Path, frames: int = FRAMES, say: Callable[[str], None] = la
         reject=RejectConfig(delay_ms=DELAY_MS, pulse_ms=1.0, safe_state="reject"),
     )
     memory = _Memory(frames, say)
-    with open_line(config, bundle, _SoakSource(plan)) as line:
+    with open_line(config, bundle, PlannedSource(plan)) as line:
         line.outlets.append(memory)
         summary = line.run()
         counts, page = _last_counts(line), _page_counts(line)
         session = line.live.active.inspector.session.spec.device
     found = _compared(folder / "audit.db", plan)
     return _judged(plan, summary, counts, page, found, memory, session)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SoakPlan:
-    """Frames that are drawn once and shown round and round, and what they are.
-
-    Attributes:
-        frames: how many are shown.
-        pictures: uint8 BGR [SIDE_PX, SIDE_PX, 3] each.
-        is_ng: of each picture.
-        threshold: lies in the middle between two of their scores.
-    """
-
-    frames: int
-    pictures: tuple[NDArray[np.uint8], ...]
-    is_ng: tuple[bool, ...]
-    threshold: float
-
-    @classmethod
-    def drawn(cls, frames: int, seed: int = 0) -> "SoakPlan":
-        """Draw parts, and choose the threshold so that about every fifth is NG."""
-        geometry = grey_bundle().manifest.geometry
-        pictures = tuple(part.image for part in islice(line_parts(seed, 0.3, SIDE_PX), PICTURES))
-        scores = np.array([grey_score(geometry.apply(picture)) for picture in pictures])
-        ranked = np.unique(scores)
-        place = int(0.8 * len(ranked))
-        threshold = float(ranked[place - 1] + ranked[place]) / 2
-        return cls(frames, pictures, tuple((scores > threshold).tolist()), threshold)
-
-    def frame(self, index: int) -> Frame:
-        """The frame of a number."""
-        if index % LOST_EVERY == 0:
-            return Frame(None, index, part=index, fault="lost frame: left out on purpose")
-        picture = self.pictures[index % PICTURES]
-        if index % BLACK_EVERY == 0:
-            picture = np.zeros_like(picture)
-        elif index % WRONG_LAYOUT_EVERY == 0:
-            return Frame(picture.astype(np.float32), index, part=index)
-        return Frame(picture, index, part=index)
-
-    def truth(self, index: int) -> Decision:
-        """What the verdict about it must be."""
-        if any(index % every == 0 for every in (LOST_EVERY, BLACK_EVERY, WRONG_LAYOUT_EVERY)):
-            return Decision.NO_DECISION
-        return Decision.NG if self.is_ng[index % PICTURES] else Decision.OK
-
-    def truths(self) -> dict[str, int]:
-        """How many of each there must be."""
-        counts = Counter(self.truth(index).value for index in range(self.frames))
-        return {decision.value: counts[decision.value] for decision in Decision}
-
-
-class _SoakSource(FrameSource):
-    is_live = False
-    description = "frames drawn beforehand"
-
-    def __init__(self, plan: SoakPlan) -> None:
-        self._plan = plan
-        self._is_closed = False
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index in range(self._plan.frames):
-            if self._is_closed:
-                return
-            yield self._plan.frame(index)
-
-    def close(self) -> None:
-        self._is_closed = True
 
 
 class _Memory(Sink):

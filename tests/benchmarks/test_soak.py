@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dtgd_edge.benchmarks import soak
-from dtgd_edge.benchmarks.soak import SoakPlan, run_soak
+from dtgd_edge.benchmarks.soak import run_soak
+from dtgd_edge.benchmarks.soak_plan import BLACK_EVERY, WRONG_LAYOUT_EVERY, SoakPlan
 from dtgd_edge.runtime.records.audit import AuditSink
 from dtgd_edge.runtime.source import Frame
 from dtgd_edge.verdict import Decision, Verdict
@@ -32,7 +33,7 @@ def test_every_count_is_the_truth(tmp_path: Path) -> None:
 def test_the_frames_have_parts_that_are_ng_and_frames_that_cannot_be_judged() -> None:
     plan = SoakPlan.drawn(1000)
     assert 0.1 < sum(plan.is_ng) / len(plan.is_ng) < 0.3
-    assert plan.truth(0) is plan.truth(soak.BLACK_EVERY) is plan.truth(soak.WRONG_LAYOUT_EVERY)
+    assert plan.truth(0) is plan.truth(BLACK_EVERY) is plan.truth(WRONG_LAYOUT_EVERY)
     assert plan.truth(0) is Decision.NO_DECISION
 
 
