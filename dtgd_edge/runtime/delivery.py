@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from dtgd_edge.errors import ConfigError, SinkError
 from dtgd_edge.runtime.event import Event, Events
-from dtgd_edge.runtime.judge import taken_back
+from dtgd_edge.runtime.judge import ok_taken_back
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame
 from dtgd_edge.verdict import Verdict
@@ -25,8 +25,8 @@ class Outlet:
     Attributes:
         sink: stays open.
         name: for people: "audit log", "mqtt".
-        on_failure: "end": the run ends with its error. "hold": the run goes on, but every verdict is
-            NO_DECISION until the sink takes one again; sinks of this kind are served first, so that no
+        on_failure: "end": the run ends with its error. "hold": the run goes on, but no verdict is OK
+            (NG stays NG) until the sink takes one again; sinks of this kind are served first, so that no
             OK leaves the line that one of them refused. "tell": the run goes on and the verdict is lost
             to that sink; events "sink down" and "sink back" tell of it.
     """
@@ -69,13 +69,13 @@ class Delivery:
         """Give a verdict to every sink: a full disk must not keep a bad part from being rejected.
 
         Returns:
-            What the last sinks were given: without its decision while a sink holds the line.
+            What the last sinks were given: never OK while a sink holds the line.
 
         Raises:
             Exception: the first error of the sinks that end the run; the others were served first.
         """
         if self._hold is not None:
-            verdict = taken_back(verdict, self._hold)
+            verdict = ok_taken_back(verdict, self._hold)
         first: Exception | None = None
         for outlet in self._outlets:
             try:
@@ -89,7 +89,7 @@ class Delivery:
                 else:
                     _log.error("frame %d: another sink failed too: %s", frame.index, exc)
                 if outlet.on_failure == "hold":
-                    verdict = taken_back(verdict, f"sink down: {outlet.name}: {exc}")
+                    verdict = ok_taken_back(verdict, f"sink down: {outlet.name}: {exc}")
             else:
                 self._came_back(outlet)
         self._hold = next(
@@ -104,7 +104,7 @@ class Delivery:
             if not isinstance(error, SinkError):
                 _log.error("sink %s failed in a way nobody foresaw", outlet.name, exc_info=error)
             effect = (
-                "every part is NO_DECISION until it is back"
+                "no part is OK until it is back"
                 if outlet.on_failure == "hold"
                 else ("the line runs on without it")
             )

@@ -81,3 +81,8 @@ def no_decision(
 def taken_back(verdict: Verdict, reason: str) -> Verdict:
     """The same verdict without its decision; score and map stay, as a record of what was seen."""
     return replace(verdict, decision=Decision.NO_DECISION, regions=(), reason=reason)
+
+
+def ok_taken_back(verdict: Verdict, reason: str) -> Verdict:
+    """The same verdict, which may no longer be OK; NG stays, so that a bad part is rejected all the same."""
+    return verdict if verdict.decision is Decision.NG else taken_back(verdict, reason)

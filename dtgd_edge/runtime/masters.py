@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.runtime.event import Event, Events
-from dtgd_edge.runtime.judge import Judged, taken_back
+from dtgd_edge.runtime.judge import Judged, ok_taken_back, taken_back
 from dtgd_edge.runtime.source import Frame
 from dtgd_edge.verdict import Verdict
 
@@ -38,7 +38,7 @@ class MastersConfig:
         limit_s: seconds in which all have to be shown.
         shown: "in order": the parts after `begin` are the master parts, in their order (a line with a
             trigger). "by name": the next picture after `show(name)` is that part (a running camera).
-        failure_holds: whether every part is NO_DECISION from a failure until a pass.
+        failure_holds: whether no part is OK from a failure until a pass; NG stays NG.
         is_due_at_start: whether they are overdue until they pass the first time.
     """
 
@@ -80,7 +80,7 @@ class MastersState:
         waiting: names that are still to be shown.
         seen: "good 1: OK as expected", one for each that was shown.
         is_overdue: whether they should have been shown by now.
-        hold_reason: why every part is NO_DECISION; None if it is not.
+        hold_reason: why no part is OK; None if parts may be.
     """
 
     is_running: bool
@@ -178,7 +178,7 @@ class MasterParts:
         with self._lock:
             current = self._round
             if current is None or frame.captured_ns < current.since_ns:
-                return [(taken_back(verdict, self._hold) if self._hold else verdict, frame)]
+                return [(ok_taken_back(verdict, self._hold) if self._hold else verdict, frame)]
             part = self._shown(current, frame)
             if part is None:
                 return [(taken_back(verdict, "master part: none was announced"), frame)]
@@ -227,7 +227,7 @@ class MasterParts:
             return Event("master parts passed", detail, who=current.who)
         if self._config.failure_holds:
             self._hold = "master parts failed: show them again"
-            detail += "; every part is NO_DECISION until they pass"
+            detail += "; no part is OK until they pass"
         return Event("master parts failed", detail, is_alarm=True, who=current.who)
 
 
