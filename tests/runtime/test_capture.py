@@ -166,5 +166,5 @@ def test_a_network_camera_that_hangs_up_comes_back(network_camera: str) -> None:
             seen += letters([frame])
             if seen.endswith("xpp"):
                 break
-    # Five at once: the newest is kept, so that how many of them are seen is chance.
-    assert seen.startswith("p") and seen.count("x") == 1
+    # Five at once: the newest is kept, so that how many of them are seen is chance; a loss is one fault.
+    assert seen.startswith("p") and "xx" not in seen

@@ -1,13 +1,12 @@
 """MQTT over loopback: a broker of the amqtt project that is killed and started again, a paho subscriber."""
 
-import gc
+import itertools
 import json
 import socket
 import ssl
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ from typing import Any
 import msgspec
 import paho.mqtt.client as paho
 import pytest
-from amqtt.broker import Broker
 from paho.mqtt.enums import CallbackAPIVersion
 
 from dtgd_edge.errors import SinkError
 from dtgd_edge.runtime.outputs.backoff import Backoff
-from dtgd_edge.runtime.outputs.loop_thread import LoopThread
 from dtgd_edge.runtime.outputs.message import VerdictMessage
 from dtgd_edge.runtime.outputs.mqtt import MqttSink
 from dtgd_edge.runtime.outputs.queued import QueuedSink
@@ -35,32 +32,42 @@ def free_port() -> int:
         return port
 
 
+_BROKER = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def serve():
+    await Broker({
+        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{sys.argv[1]}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }).start()
+    await asyncio.Event().wait()
+
+asyncio.run(serve())
+"""
+
+
 class RunningBroker:
-    """A broker in a thread; `stop` cuts every connection."""
+    """A broker in a process of its own, which is killed: nobody is told and nothing is saved."""
 
     def __init__(self, port: int) -> None:
-        self._thread = LoopThread("test-broker")
-        self._broker: Broker | None = self._thread.wait_for(self._start(port), 10.0)
+        self._process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", _BROKER, str(port)])
+        until(lambda: _answers(port) or self._process.poll() is not None, 30.0)
+        if self._process.poll() is not None or not _answers(port):
+            self.kill()
+            raise AssertionError("the broker does not start; see its error output")
 
-    async def _start(self, port: int) -> Broker:
-        config = {
-            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-        }
-        broker = Broker(config)
-        await broker.start()
-        return broker
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
-    def stop(self) -> None:
-        if self._broker is None:
-            return
-        self._thread.wait_for(self._broker.shutdown(), 10.0)
-        self._thread.close()
-        self._broker = None
-        # This broker leaves its ends of connections to the garbage collector.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 class Subscriber:
@@ -83,7 +90,9 @@ class Subscriber:
         self.heard.append((message.topic.rpartition("/")[2], json.loads(message.payload)))
 
     def states(self) -> list[str]:
-        return [value["state"] for kind, value in self.heard if kind == "state"]
+        """Changes of state: whoever subscribes at that moment may get one twice, retained and live."""
+        states = [value["state"] for kind, value in self.heard if kind == "state"]
+        return [state for state, _ in itertools.groupby(states)]
 
     def parts(self) -> list[int]:
         return [value["part"] for kind, value in self.heard if kind == "verdict"]
@@ -111,7 +120,7 @@ def test_verdicts_survive_a_broker_that_goes_and_comes_back(port: int, heard: He
             sink.write(*written(index, Decision.NG))
         assert until(lambda: len(subscriber.parts()) == 20)
 
-        broker.stop()
+        broker.kill()
         subscriber.is_subscribed.clear()
         for index in range(20, 120):
             sink.write(*written(index))
@@ -127,7 +136,7 @@ def test_verdicts_survive_a_broker_that_goes_and_comes_back(port: int, heard: He
     finally:
         sink.close()
         subscriber.close()
-        broker.stop()
+        broker.kill()
     assert heard.kinds() == ["sink down", "sink back"]
     parts = [part for part in subscriber.parts() if part < 20]
     assert parts == list(range(20)) and sink.delivered + sink.dropped == 121
@@ -160,7 +169,25 @@ def test_a_process_that_is_killed_is_offline(port: int) -> None:
         line.kill()
         line.wait()
         subscriber.close()
-        broker.stop()
+        broker.kill()
+
+
+def test_a_broker_that_accepts_and_says_nothing_is_left_after_the_keep_alive(port: int, heard: Heard) -> None:
+    mute = socket.create_server(("127.0.0.1", port))
+    config = MqttConfig(port=port, timeout_s=0.2, keepalive_s=1)
+    sink = QueuedSink(MqttSink(config), "mqtt", heard.events, backoff=Backoff(0.02, 0.05))
+    held, _ = mute.accept()
+    mute.close()
+    broker = RunningBroker(port)
+    try:
+        sink.write(*written(0))
+        assert heard.wait_for("sink down")
+        assert heard.wait_for("sink back")
+        assert until(lambda: sink.delivered == 1)
+    finally:
+        held.close()
+        sink.close()
+        broker.kill()
 
 
 def test_no_broker_is_an_error_of_each_write_not_of_the_start(port: int) -> None:
