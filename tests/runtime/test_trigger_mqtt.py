@@ -72,11 +72,11 @@ def test_each_message_fires_once_across_a_restart_of_the_broker() -> None:
         publish(port, 5)
         assert until(lambda: trigger.fired.qsize() >= 5)
         assert drained(trigger.fired) == [f"mqtt {TOPIC}"] * 5
-        broker.stop()
+        broker.kill()
         assert told.get(timeout=10) == "trigger input lost"
         broker = RunningBroker(port)
         assert told.get(timeout=15) == "trigger input back"
         assert until(lambda: heard_one(port, trigger))
     finally:
         topic.close()
-        broker.stop()
+        broker.kill()
