@@ -100,8 +100,9 @@ class MqttSink(Sink):
     def _publish(self, topic: str, message: bytes, *, is_retained: bool = False) -> int:
         with self._changed:
             self._taken.clear()
-            # Its return code says nothing: a message is kept whatever it is.
-            return self._client.publish(topic, message, _QOS, is_retained).mid
+        # Without our lock: the library calls back with its own held, which publishing needs. Its return
+        # code says nothing: a message is kept whatever it is.
+        return self._client.publish(topic, message, _QOS, is_retained).mid
 
     def _is_taken(self, message: int, timeout_s: float) -> bool:
         with self._changed:

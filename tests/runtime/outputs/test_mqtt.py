@@ -190,6 +190,33 @@ def test_a_broker_that_accepts_and_says_nothing_is_left_after_the_keep_alive(por
         broker.kill()
 
 
+def test_the_broker_may_take_a_message_while_the_next_is_handed_over(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library calls back with a lock held that publishing needs: neither may wait for the other."""
+    broker = RunningBroker(port)
+    sink = MqttSink(MqttConfig(port=port))
+    publish, is_blocked = sink._client.publish, []
+
+    def publish_while_another_is_taken(*args: Any) -> Any:
+        other = threading.Thread(target=sink._client.on_publish, args=(sink._client, None, 999, None, None))
+        other.daemon = True
+        other.start()
+        other.join(1.0)
+        is_blocked.append(other.is_alive())
+        return publish(*args)
+
+    try:
+        assert sink._connected.wait(10.0)
+        monkeypatch.setattr(sink._client, "publish", publish_while_another_is_taken)
+        sink.write(*written(0))
+        assert is_blocked == [False]
+    finally:
+        monkeypatch.undo()
+        sink.close()
+        broker.kill()
+
+
 def test_no_broker_is_an_error_of_each_write_not_of_the_start(port: int) -> None:
     sink = MqttSink(MqttConfig(port=port, timeout_s=0.05))
     with pytest.raises(SinkError, match="takes no verdicts"):
