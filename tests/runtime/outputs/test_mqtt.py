@@ -207,6 +207,7 @@ def test_the_broker_may_take_a_message_while_the_next_is_handed_over(
         other.start()
         other.join(1.0)
         is_blocked.append(other.is_alive())
+        assert not other.is_alive(), "the library's call-back waits for a lock that is held while publishing"
         return publish(*args)
 
     try:
