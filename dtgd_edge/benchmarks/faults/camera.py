@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dtgd_edge.benchmarks.faults import mjpeg
+from dtgd_edge.benchmarks.faults.child import Child
 from dtgd_edge.benchmarks.faults.rig import Picture, Running, line_config, parts, running, write_bundle
 from dtgd_edge.benchmarks.faults.row import Row, Shortfalls
 from dtgd_edge.benchmarks.faults.watch import Watch
@@ -37,7 +36,7 @@ class NetworkCamera:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = int(probe.getsockname()[1])
-        self._process: subprocess.Popen[str] | None = None
+        self._child = Child(["-S", "-E", str(Path(mjpeg.__file__)), str(self._port), str(folder)])
 
     @property
     def uri(self) -> str:
@@ -53,24 +52,11 @@ class NetworkCamera:
 
     def plug_in(self) -> int:
         """Start it; the moment at which it listens, time.monotonic_ns()."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-E", str(Path(mjpeg.__file__)), str(self._port), str(self._folder)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self._process.stdout.readline()
-        return time.monotonic_ns()
+        return self._child.start()
 
     def unplug(self) -> int:
         """Kill it; the moment, time.monotonic_ns()."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._process = None
-        return time.monotonic_ns()
+        return self._child.kill()
 
 
 @contextmanager

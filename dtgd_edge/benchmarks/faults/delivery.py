@@ -2,8 +2,6 @@
 
 import importlib.util
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from dtgd_edge.benchmarks.faults import peers
+from dtgd_edge.benchmarks.faults.child import Child
 from dtgd_edge.benchmarks.faults.inside import PacedSource
 from dtgd_edge.benchmarks.faults.rig import Running, line_config, parts, running, write_bundle
 from dtgd_edge.benchmarks.faults.row import Fault, Row, Shortfalls
@@ -42,7 +41,7 @@ _NAMES: dict[Kind, str] = {
 }
 
 
-class Peer:
+class Peer(Child):
     """A process of peers.py.
 
     Args:
@@ -51,32 +50,9 @@ class Peer:
     """
 
     def __init__(self, kind: Kind, file: Path) -> None:
-        self._kind = kind
-        self._file = file
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> int:
-        """Start it; the moment at which it listens, time.monotonic_ns()."""
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(peers.__file__)), self._kind, str(self.port), str(self._file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self._process.stdout.readline()
-        return time.monotonic_ns()
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._process = None
+        super().__init__([str(Path(peers.__file__)), kind, str(self.port), str(file)])
 
 
 def peer_away(folder: Path, kind: Kind) -> Row:
