@@ -3,7 +3,7 @@
     session.py    a bundle's graph on a device; sessions/ has one file per backend
     trt/          TensorRT: library, builder, engine; plans.py is the cache of what it built
     cuda.py       device, memory, stream; cudas/ has one file per Python binding; cuda_driver.py is the probe
-    source.py     where frames come from; sources/ has one file per kind
+    source.py     where frames come from; sources/ has one file per kind, trigger.py says when a part is there
     health.py     which frames cannot be judged; light.py has light, focus and colours
     inspector.py  from a frame to a verdict
     loop.py       from a source to the sinks: handoff.py between the threads, judge.py who decides,
@@ -15,12 +15,15 @@
     policy.py     what a line makes of scores; zones.py, hysteresis.py and parts.py do it
     sink.py       where verdicts go; sinks/ has one file per place
     records/      the audit log, kept pictures and their replay
+    reject/       parts on their way to the ejector; outputs/ has one file per way to the plant
+    page/         the operator's page
+    line.py       a line's file; assembly.py opens all that it asks for, service.py tells the service manager
     overlay.py    a verdict as a picture
     calibrate.py  another threshold for a bundle; promise.py is what n good parts can promise
 
 May import numpy, msgspec, the standard library and the core; onnxruntime only in sessions/ort.py, CUDA
-only in cudas/, TensorRT only in trt/, cv2 only in sources/ and overlay.py. Importing this package imports
-none of them.
+only in cudas/, TensorRT only in trt/, cv2 only in sources/, overlay.py and page/drawing.py, and the plant's
+protocols only in outputs/. Importing this package imports none of them.
 """
 
 from dtgd_edge.runtime.calibrate import Calibrator
