@@ -23,7 +23,7 @@ $(RTX): $(READY) constraints.txt
 	  || echo "TensorRT for RTX cannot be installed here; its tests will be skipped"
 	@touch $@
 
-demo: $(READY)  ## set up, then train, export and run the pretend line (about 6 minutes)
+demo: $(READY)  ## set up, then train, export and run the pretend line (about 7 minutes)
 	$(BIN)/dtgd-edge demo
 
 test: $(READY) $(RTX)  ## run the tests
