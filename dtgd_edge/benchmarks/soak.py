@@ -39,7 +39,8 @@ FRAMES = 100_000
 LIMIT_BYTES_PER_FRAME = 16.0
 # Long enough for the loop to be kept waiting on a busy machine, without a late verdict.
 DELAY_MS = 500.0
-_SAMPLE_EVERY = 1000
+# Often: what is on its way at a moment is noise, of up to a megabyte, and the slope is sought under it.
+_SAMPLE_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
