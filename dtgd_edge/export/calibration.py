@@ -62,7 +62,7 @@ def tensor_ranges(
     options = {"symmetric": False, "percentile": target.percentile}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
-        onnx.save(_without_tail(model), path)
+        onnx.save(_without_distances(model), path)
         calibrator = create_calibrator(
             path,
             OPERATIONS,
@@ -91,20 +91,22 @@ def require_pictures(frames: NDArray[np.uint8], origin: str) -> None:
         )
 
 
-def _without_tail(model: ModelProto) -> ModelProto:
-    """Cut off what is never quantised. Squares are summed there, and where those of a defect are thousands of
-    times those of the first frames, sorting them into histograms takes minutes.
+def _without_distances(model: ModelProto) -> ModelProto:
+    """Cut memory and tail off, which are never quantised.
+
+    Squares are summed there, and where those of a defect are thousands of times those of the first frames,
+    sorting them into histograms takes minutes.
     """
     scopes = node_scopes(model)
-    tail = [node for node in model.graph.node if scopes[node.name].split(".")[0] == "tail"]
-    names = {node.name for node in tail}
-    if not tail:
+    ends_of_graph = [n for n in model.graph.node if scopes[n.name].split(".")[0] in ("memory", "tail")]
+    names = {node.name for node in ends_of_graph}
+    if not names:
         return model
     cut = copy.deepcopy(model)
     del cut.graph.node[:], cut.graph.output[:]
     cut.graph.node.extend(node for node in model.graph.node if node.name not in names)
     made = {name for node in cut.graph.node for name in node.output}
-    ends = sorted({name for node in tail for name in node.input} & made)
+    ends = sorted({name for node in ends_of_graph for name in node.input} & made)
     for name in ends:  # the calibrator passes over what is an output itself
         cut.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}_end"]))
         cut.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{name}_end"))

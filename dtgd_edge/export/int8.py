@@ -27,6 +27,7 @@ class Quantiser:
         half: the same graph with float16 convolutions; needed where target.rest is "fp16".
         origin: where the frames come from, for errors.
         fusion: of the scoring graph's levels.
+        memory_weight: of its memory; None: it has none.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Quantiser:
         half: ModelProto | None = None,
         origin: str = "the checkpoint",
         fusion: Fusion = "calibrated",
+        memory_weight: float | None = None,
     ) -> None:
         assert target.rest == "fp32" or half is not None, "a float16 rest needs the float16 graph"
         self.target = target
         self._frames = frames
         self._normals = normals
         self._origin = origin
-        self._fusion = fusion
+        self._levels = fusion, memory_weight
         self._float = with_channel_products(model) if target.placement == "cpu" else model
         self._base = half if target.rest == "fp16" and half is not None else self._float
 
@@ -73,7 +75,7 @@ class Quantiser:
             made = tensorrt_placed(self._base, self.ranges, self.float_nodes(float_modules))
         if self._normals is None:
             return made
-        return with_calibrated_levels(made, self._base, self._normals, self._fusion)
+        return with_calibrated_levels(made, self._base, self._normals, *self._levels)
 
     def float_nodes(self, float_modules: tuple[str, ...] = ()) -> set[str]:
         """Names of the nodes that stay float."""

@@ -20,7 +20,11 @@ from dtgd_edge.train.recipe import Fusion
 
 
 def with_calibrated_levels(
-    model: ModelProto, float_model: ModelProto, normals: NDArray[np.uint8], fusion: Fusion
+    model: ModelProto,
+    float_model: ModelProto,
+    normals: NDArray[np.uint8],
+    fusion: Fusion,
+    memory_weight: float | None = None,
 ) -> ModelProto:
     """Set each level's centre and scale from good frames, as `calibrate_levels` did before quantisation.
 
@@ -29,14 +33,16 @@ def with_calibrated_levels(
         float_model: what it was made from; its nodes still say which module they belong to.
         normals: uint8 [N, H, W, 3], held-out good parts.
         fusion: of the scoring graph.
+        memory_weight: of its memory; None: it has none.
     """
     constants = _constants(float_model)
     session = _session_with_outputs(model, [distance for distance, _, _ in constants])
     columns = zip(*(session.run(None, {INPUT: frame[None]}) for frame in normals), strict=True)
     changed = copy.deepcopy(model)
     distances = [np.concatenate([distance.ravel() for distance in column]) for column in columns]
+    pairs = level_constants(distances, fusion, memory_weight)
     values: dict[str, float] = {}
-    for (_, *names), pair in zip(constants, level_constants(distances, fusion), strict=True):
+    for (_, *names), pair in zip(constants, pairs, strict=True):
         values |= {name: value for name, value in zip(names, pair, strict=True) if name}
     for initializer in changed.graph.initializer:
         if initializer.name in values:
@@ -52,18 +58,18 @@ def _constants(model: ModelProto) -> list[tuple[str, str, str]]:
     The exporter drops a centre of 0, which all fusions but "calibrated" have; its name is "" then.
     """
     scopes = node_scopes(model)
-    made_by = {o: n for n in model.graph.node for o in n.output if scopes[n.name] == "tail"}
+    made_by = {o: n for n in model.graph.node for o in n.output}
+    constants = {i.name for i in model.graph.initializer}
     found = []
     for node in model.graph.node:
-        less = made_by.get(node.input[0]) if node.op_type == "Div" and scopes[node.name] == "tail" else None
-        if less is None or less.op_type != "Sub":
+        if node.op_type != "Div" or scopes[node.name] != "tail" or node.input[1] not in constants:
             continue
-        distance = made_by.get(less.input[0])
-        if distance is not None and distance.op_type == "Sub":
+        less = made_by[node.input[0]]
+        if less.op_type == "Sub" and less.input[1] in constants:
             found.append((less.input[0], less.input[1], node.input[1]))
-        else:
+        elif less.op_type == "Sub" or scopes[less.name] == "memory":
             found.append((less.output[0], "", node.input[1]))
-    assert len(found) == LEVELS, "the tail is (1 - cosine - centre) / scale"
+    assert len(found) in (LEVELS, LEVELS + 1), "the tail is (distance - centre) / scale"
     return found
 
 

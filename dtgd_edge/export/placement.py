@@ -16,8 +16,8 @@ from dtgd_edge.errors import BackendError
 from dtgd_edge.export.calibration import OPERATIONS, Ranges
 from dtgd_edge.export.onnx import checked
 
-# The tail and the gates decide the score's last digits and weigh nothing.
-ALWAYS_FLOAT = ("tail", ".gate")
+# The tail, the memory and the gates decide the score's last digits and weigh little.
+ALWAYS_FLOAT = ("tail", "memory", ".gate")
 # TensorRT: the stems see the widest values of all, the 1 x 1 heads feed the cosine directly.
 TENSORRT_FLOAT = ("network.teacher.conv1", "network.student.encoder.conv1", ".decoded_heads")
 

@@ -23,6 +23,7 @@ from dtgd_edge.atomic import written_whole
 from dtgd_edge.config import mapping_from_record, record_from_mapping
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train.backbones import ResNet, backbone_spec
+from dtgd_edge.train.memory import Memory
 from dtgd_edge.train.networks import DTGD, LEVELS
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.workspace import CHECKPOINT
@@ -138,6 +139,18 @@ class Checkpoint:
             network = DTGD(self._teacher("tuned_average." if tuned else "teacher."), recipe.student)
             network.student.load_state_dict(tensors_under(self.tensors, "average."))
         return network.eval()
+
+    def memory(self) -> Memory | None:
+        """Build the memory of good parts; None: the recipe asks for none, or training has not ended yet.
+
+        Raises:
+            DataError: its tensors do not fit each other.
+        """
+        tensors = tensors_under(self.tensors, "memory.")
+        if not tensors:
+            return None
+        with self._architecture_checked():
+            return Memory.from_tensors(tensors, self.record.recipe.memory.weight).eval()
 
     def normal_teacher(self) -> ResNet:
         """Build the teacher that training started from, in eval mode.

@@ -21,7 +21,8 @@ from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
 from dtgd_edge.train.margin import with_margin, without_margin
-from dtgd_edge.train.networks import DTGD, FINEST_STRIDE, cosine
+from dtgd_edge.train.memory import MEMORY_STRIDE, Memory
+from dtgd_edge.train.networks import DTGD, FINEST_STRIDE, LEVELS, cosine
 from dtgd_edge.train.recipe import Fusion, ScoringRecipe
 from dtgd_edge.train.stitching import Stitch, cut
 from dtgd_edge.verdict import Scores
@@ -37,6 +38,7 @@ class Tail(nn.Module):
 
     Attributes:
         centre, scale: what is taken off each level's distance, and then divides it; see level_constants.
+            A memory's are the last.
     """
 
     centre: Tensor
@@ -45,30 +47,49 @@ class Tail(nn.Module):
     edge: Tensor
 
     def __init__(
-        self, size_hw: tuple[int, int], levels: int, recipe: ScoringRecipe, grid: TileGrid | None = None
+        self,
+        size_hw: tuple[int, int],
+        levels: int,
+        recipe: ScoringRecipe,
+        grid: TileGrid | None = None,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__()
         self.size_hw = size_hw
+        strides = [MAP_STRIDE << k for k in range(levels)]
+        self.weight = float(levels)  # of all levels together; each distance's own is in its scale
+        if memory is not None:
+            strides.append(MEMORY_STRIDE)
+            self.weight += memory.weight
         self.stitches = nn.ModuleList()
         if grid is not None:
-            self.stitches.extend(Stitch(grid, MAP_STRIDE << k) for k in range(levels))
+            self.stitches.extend(Stitch(grid, stride) for stride in strides)
         self.grid_hw = (size_hw[0] // MAP_STRIDE, size_hw[1] // MAP_STRIDE)
         self.fusion = recipe.fusion
         self.top = recipe.top
-        self.register_buffer("centre", torch.zeros(levels))
-        self.register_buffer("scale", torch.ones(levels))
+        self.register_buffer("centre", torch.zeros(len(strides)))
+        self.register_buffer("scale", torch.ones(len(strides)))
         kernel = gaussian_kernel(recipe.blur_sigma)
         self.register_buffer("kernel", kernel)
         # Zero padding darkens the rim; dividing by the blurred constant undoes it.
         ones = torch.ones(1, 1, *self.grid_hw)
         self.register_buffer("edge", 1 / F.conv2d(ones, kernel, padding=kernel.shape[-1] // 2))
 
-    def forward(self, teacher: list[Tensor], decoded: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features [N, C_k, H_k, W_k] of both to score [N] and map [N, H, W]; tiles are ordered by `cut`."""
+    def forward(
+        self, teacher: list[Tensor], decoded: list[Tensor], remembered: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Distances to score [N] and map [N, H, W]; tiles are ordered by `cut`.
+
+        Args:
+            teacher, decoded: features whose cosines are taken, [N, C_k, H_k, W_k].
+            remembered: the memory's distances, [N, 1, H_2, W_2], if there is one.
+        """
+        # 1 - cosine first, then the constants: folding them into one would lose digits near 0.
+        distances = [1 - cosine(a, d).unsqueeze(1) for a, d in zip(teacher, decoded, strict=True)]
+        if remembered is not None:
+            distances.append(remembered)
         levels = []
-        for k, (a, d) in enumerate(zip(teacher, decoded, strict=True)):
-            # 1 - cosine first, then the constants: folding them into one would lose digits near 0.
-            distance = 1 - cosine(a, d).unsqueeze(1)  # [N, 1, H_k, W_k]
+        for k, distance in enumerate(distances):
             level = (distance - self.centre[k]) / self.scale[k]
             if self.stitches:
                 level = self.stitches[k](level)
@@ -78,7 +99,7 @@ class Tail(nn.Module):
         if self.fusion == "product":
             fused = functools.reduce(operator.mul, levels)
         else:
-            fused = sum(levels[1:], levels[0]) / len(levels)
+            fused = sum(levels[1:], levels[0]) / self.weight
         smooth = F.conv2d(fused, self.kernel, padding=self.kernel.shape[-1] // 2) * self.edge
         flat = smooth.flatten(1)  # [N, H/4 * W/4]
         score = flat.amax(1) if self.top == 1 else flat.topk(self.top, 1).values.mean(1)
@@ -95,6 +116,7 @@ class ScoringGraph(nn.Module):
         recipe: blur and pooling.
         grid: the tiles that the network sees as one batch; None: the frame is not cut.
         margin: mirrored pixels around the frame or each tile, see Geometry.
+        memory: of good parts' teacher features, a further level of the map; None: there is none.
     """
 
     gain: Tensor
@@ -107,10 +129,12 @@ class ScoringGraph(nn.Module):
         recipe: ScoringRecipe,
         grid: TileGrid | None = None,
         margin: int = 0,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__()
         self.network = fold_batch_norms(copy.deepcopy(network).eval())
-        self.tail = Tail(size_hw, 3, recipe, grid)
+        self.memory = memory
+        self.tail = Tail(size_hw, LEVELS, recipe, grid, memory)
         self.grid = grid
         self.margin = margin
         self.register_buffer("gain", (1 / (255 * IMAGENET_STD)).view(1, 3, 1, 1))
@@ -137,8 +161,18 @@ class ScoringGraph(nn.Module):
         return without_margin(teacher, self.margin), without_margin(student.decoded, self.margin)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        score, anomaly_map = self.tail(*self.features(frames))
+        teacher, decoded = self.features(frames)
+        score, anomaly_map = self.tail(teacher, decoded, self.remembered(teacher))
         return score, anomaly_map
+
+    @property
+    def memory_weight(self) -> float | None:
+        """What the memory counts for where a level counts for 1; None without one."""
+        return None if self.memory is None else self.memory.weight
+
+    def remembered(self, teacher: list[Tensor]) -> Tensor | None:
+        """The memory's distances for the teacher's features, [N, 1, H_2, W_2]; None without one."""
+        return None if self.memory is None else self.memory(teacher)
 
     @torch.inference_mode()
     def score(self, frames: NDArray[np.uint8]) -> Scores:
@@ -165,7 +199,12 @@ def distil(checkpoint: Checkpoint, frames: JudgingFrames | None = None) -> Scori
     recipe = checkpoint.record.recipe
     geometry = recipe.geometry
     graph = ScoringGraph(
-        checkpoint.network(), geometry.size_hw, recipe.scoring, geometry.tile_grid, geometry.margin
+        checkpoint.network(),
+        geometry.size_hw,
+        recipe.scoring,
+        geometry.tile_grid,
+        geometry.margin,
+        checkpoint.memory(),
     ).eval()
     calibrate_levels(graph, (frames or checkpoint.frames()).normals)
     return graph
@@ -173,39 +212,48 @@ def distil(checkpoint: Checkpoint, frames: JudgingFrames | None = None) -> Scori
 
 @torch.inference_mode()
 def calibrate_levels(graph: ScoringGraph, normals: NDArray[np.uint8]) -> None:
-    """Set each level's centre and scale from good frames, so that no level dominates the sum.
+    """Set each level's centre and scale from good frames, so that none dominates the sum by its unit.
 
     Idea: EfficientAD's quantile normalisation (Batzner et al. 2023).
     """
-    distances: list[list[Tensor]] = [[], [], []]
+    found = []
     for frame in normals:
         teacher, decoded = graph.features(torch.from_numpy(frame)[None])
-        for level, (a, d) in enumerate(zip(teacher, decoded, strict=True)):
-            distances[level].append((1 - cosine(a, d)).flatten())
-    values = [torch.cat(parts).numpy() for parts in distances]
-    for level, (centre, scale) in enumerate(level_constants(values, graph.tail.fusion)):
+        distances = [1 - cosine(a, d) for a, d in zip(teacher, decoded, strict=True)]
+        remembered = graph.remembered(teacher)
+        found.append(distances if remembered is None else [*distances, remembered])
+    values = [torch.cat([d.flatten() for d in level]).numpy() for level in zip(*found, strict=True)]
+    for level, (centre, scale) in enumerate(level_constants(values, graph.tail.fusion, graph.memory_weight)):
         graph.tail.centre[level] = centre
         graph.tail.scale[level] = scale
 
 
-def level_constants(distances: Sequence[NDArray[np.float32]], fusion: Fusion) -> list[tuple[float, float]]:
+def level_constants(
+    distances: Sequence[NDArray[np.float32]], fusion: Fusion, memory_weight: float | None = None
+) -> list[tuple[float, float]]:
     """Centre and scale per level, from good frames; 1 on the map is about the edge of normal.
 
-    Only "calibrated" weighs the levels. For "sum" all have one scale, and in a product the scales are one
-    factor, so that both rank pixels as the plain distances do.
+    Only "calibrated" weighs the levels. For "sum" all cosines have one scale, and in a product the scales are
+    one factor, so that both rank pixels as the plain distances do.
 
     Args:
-        distances: per level, 1 - cosine at any number of pixels.
+        distances: per level, 1 - cosine at any number of pixels; the memory's last, if it has a weight.
         fusion: how the levels are put together.
+        memory_weight: what the memory counts for in a sum, where a cosine counts for 1; None: no memory.
     """
     quantiles = [np.quantile(level, [CENTRE_QUANTILE, EDGE_QUANTILE]) for level in distances]
     if fusion == "calibrated":
         pairs = [(median, edge - median) for median, edge in quantiles]
-    elif fusion == "product":
-        pairs = [(0.0, edge) for _, edge in quantiles]
     else:
-        pairs = [(0.0, np.mean([edge for _, edge in quantiles]))] * len(quantiles)
-    return [(float(centre), max(float(scale), SMALLEST_SCALE)) for centre, scale in pairs]
+        pairs = [(0.0, edge) for _, edge in quantiles]
+    if fusion == "sum":
+        cosines = pairs if memory_weight is None else pairs[:-1]
+        pairs[: len(cosines)] = [(0.0, np.mean([edge for _, edge in cosines]))] * len(cosines)
+    constants = [(float(centre), max(float(scale), SMALLEST_SCALE)) for centre, scale in pairs]
+    if memory_weight is not None and fusion != "product":
+        centre, scale = constants[-1]
+        constants[-1] = centre, scale / memory_weight
+    return constants
 
 
 def fold_batch_norms(module: nn.Module) -> DTGD:

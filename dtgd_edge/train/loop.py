@@ -1,6 +1,7 @@
 """The training loop: pictures to checkpoint."""
 
 import contextlib
+import copy
 import functools
 import importlib.util
 import logging
@@ -32,9 +33,11 @@ from dtgd_edge.train.checkpoint import (
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
 from dtgd_edge.train.distributed import World, joined, mean_over_processes
 from dtgd_edge.train.losses import dtgd_losses, teacher_loss
-from dtgd_edge.train.margin import with_margin
+from dtgd_edge.train.margin import with_margin, without_margin
+from dtgd_edge.train.memory import Memory, memory_of
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.stitching import cut
 from dtgd_edge.train.symmetry import with_symmetry
 from dtgd_edge.train.teacher import Teacher, load_teacher
 from dtgd_edge.train.tuning import Tuning
@@ -164,13 +167,16 @@ def _train(
         network.teacher if tuning is None else world.shared(network.teacher), world.shared(network.student)
     )
 
-    def save(step: int) -> None:
+    def save(step: int, memory: Memory | None = None) -> None:
         def record(name: str, digest: str) -> CheckpointRecord:
             return CheckpointRecord(
                 SCHEMA, recipe, step, name, digest, teacher.origin, str(data.root), data.frame_size_hw, loss
             )
 
-        save_checkpoint(folder, _tensors(network, average, optimiser, tuning), record)
+        tensors = _tensors(network, average, optimiser, tuning)
+        if memory is not None:
+            tensors |= {f"memory.{k}": v for k, v in memory.state_dict().items()}
+        save_checkpoint(folder, tensors, record)
 
     maker, steps, step = BatchMaker(frames, recipe), recipe.optimiser.steps, first
     # Half of the cores: the other half is busy with the step.
@@ -194,7 +200,7 @@ def _train(
                 save(step)
     with world.first_goes_first():
         if world.is_first:
-            save(step)
+            save(step, _memory(network, tuning, frames, recipe, where))
         return Checkpoint.open(folder)
 
 
@@ -367,6 +373,26 @@ def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> Ju
     normals = held_out[:MOST_NORMALS]
     defects, masks = judging_defects(normals, recipe, MOST_DEFECTS)
     return JudgingFrames(normals, defects, masks, calibration_frames(fit, recipe, MOST_FITTED))
+
+
+def _memory(
+    network: DTGD, tuning: Tuning | None, frames: np.ndarray, recipe: Recipe, device: torch.device
+) -> Memory | None:
+    """What the finished teacher remembers of the good parts that it was trained on."""
+    if not recipe.memory.size:
+        return None
+    teacher = network.teacher
+    if tuning is not None:
+        teacher = copy.deepcopy(teacher)
+        teacher.load_state_dict(tuning.average)
+    grid, margin = recipe.geometry.tile_grid, recipe.geometry.margin
+
+    def features() -> Iterator[list[Tensor]]:
+        for frame in frames:
+            tiles = frame[None] if grid is None else cut(torch.from_numpy(frame[None]), grid).numpy()
+            yield without_margin(teacher(tensor_from_frames(tiles, device, margin)), margin)
+
+    return memory_of(features(), recipe.memory, len(frames), recipe.seed)
 
 
 def _tensors(

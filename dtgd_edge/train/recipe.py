@@ -54,7 +54,7 @@ class StudentRecipe:
 
     backbone: str = "auto"
     tnr: TNRForm = "subtract"
-    skips: bool = False
+    skips: bool = True
     start: Literal["auto", "teacher", "random"] = "auto"
 
 
@@ -186,6 +186,28 @@ class ScoringRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryRecipe:
+    """The memory of good parts' features (dtgd_edge.train.memory), a further level of the map.
+
+    Attributes:
+        size: number of prototypes; 0: no memory.
+        components: principal components in which distances are taken.
+        weight: in the sum of the levels, each of which has 1.
+    """
+
+    size: int = 2048
+    components: int = 64
+    weight: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or self.components < 1 or not self.weight > 0:
+            raise ConfigError(
+                f"memory.size is {self.size}, memory.components {self.components} and memory.weight "
+                f"{self.weight:g}; expected 0 or more, 1 or more and more than 0; for no memory set size to 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A training run, as a TOML file of the same tables and keys spells it."""
 
@@ -199,6 +221,7 @@ class Recipe:
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     scoring: ScoringRecipe = field(default_factory=ScoringRecipe)
+    memory: MemoryRecipe = field(default_factory=MemoryRecipe)
 
     def __post_init__(self) -> None:
         known = (*self.synth.families, self.synth.held_out)

@@ -68,7 +68,13 @@ def _brute_force(graph: ScoringGraph, frame: NDArray[np.uint8], sigma: float) ->
         u, v = a[0].double().numpy(), d[0].double().numpy()
         similarity = (u * v).sum(0) / np.sqrt(((u * u).sum(0) + 1e-6) * ((v * v).sum(0) + 1e-6))
         distance = (1 - similarity - graph.tail.centre[level].item()) / graph.tail.scale[level].item()
-        total += cv2.resize(distance.astype(np.float32), quarter, interpolation=cv2.INTER_LINEAR) / 3
+        total += cv2.resize(distance.astype(np.float32), quarter, interpolation=cv2.INTER_LINEAR)
+    assert graph.memory is not None
+    with torch.inference_mode():
+        remembered = graph.memory(teacher)[0, 0].numpy()
+    remembered = (remembered - graph.tail.centre[3].item()) / graph.tail.scale[3].item()
+    total += cv2.resize(remembered, quarter, interpolation=cv2.INTER_LINEAR)
+    total /= 3 + graph.memory.weight
     smooth = _blurred(total, sigma)
     large = cv2.resize(smooth, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return float(smooth.max()), np.asarray(large, np.float32)

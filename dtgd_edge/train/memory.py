@@ -1,0 +1,132 @@
+"""A memory of good parts: how far each place's teacher features are from all that good parts have shown.
+
+The student tells a defect by what it cannot denoise into the teacher's features; what it also imitates badly
+on good parts, a busy texture for instance, it cannot tell from one. The memory knows such places by heart.
+After PatchCore (Roth et al. 2022): pooled features of the second and third level, thinned out to a greedy
+coreset. That search has no place in a fixed graph; with few principal components and few prototypes it is one
+product of matrices.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtgd_edge.train.recipe import MemoryRecipe
+
+# More patches do not change the coreset of any pictures tried, and it is made in seconds.
+MOST_PATCHES = 60_000
+POOL = 3
+MEMORY_STRIDE = 8  # pixels per distance: the second level's grid
+
+
+class Memory(nn.Module):
+    """Distances between a teacher's features and the nearest prototype.
+
+    Args:
+        channels: of the teacher's second and third level.
+        components: dimensions in which distances are taken.
+        size: number of prototypes.
+        weight: of the distances in the map, where each level has 1.
+    """
+
+    middle: Tensor
+    deep: Tensor
+    offset: Tensor
+    prototypes: Tensor
+
+    def __init__(self, channels: tuple[int, int], components: int, size: int, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.register_buffer("middle", torch.zeros(components, channels[0], 1, 1))
+        self.register_buffer("deep", torch.zeros(components, channels[1], 1, 1))
+        self.register_buffer("offset", torch.zeros(components))
+        self.register_buffer("prototypes", torch.zeros(size, components))
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], weight: float) -> "Memory":
+        """Build one from its state, which has its sizes."""
+        middle, deep = tensors["middle"], tensors["deep"]
+        memory = cls((middle.shape[1], deep.shape[1]), middle.shape[0], len(tensors["prototypes"]), weight)
+        memory.load_state_dict(tensors)
+        return memory
+
+    def project(self, levels: list[Tensor]) -> Tensor:
+        """Teacher features [N, C_k, H_k, W_k] of three levels to patches [N, H_2 * W_2, components].
+
+        Pooling and enlarging are linear, so they come after the projection, on fewer channels.
+        """
+        _, middle, deep = (level.float() for level in levels)
+        y, coarse = F.conv2d(middle, self.middle), F.conv2d(deep, self.deep)
+        y = _pooled(y) + F.interpolate(
+            _pooled(coarse), size=y.shape[2:], mode="bilinear", align_corners=False
+        )
+        return y.flatten(2).transpose(1, 2) - self.offset
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Teacher features [N, C_k, H_k, W_k] of three levels to distances [N, 1, H_2, W_2], in float32."""
+        patches = self.project(levels)
+        # |y - p|^2 = |y|^2 + (|p|^2 - 2 y p): what is large, the second, needs one pass over all prototypes.
+        squares = (self.prototypes * self.prototypes).sum(1)
+        nearest = torch.addmm(squares, patches.flatten(0, 1), -2 * self.prototypes.T).amin(1)
+        own = (patches * patches).sum(2).flatten()
+        distances = (own + nearest).clamp(min=0).sqrt()
+        return distances.view(len(patches), 1, *levels[1].shape[2:])
+
+
+@torch.inference_mode()
+def memory_of(features: Iterable[list[Tensor]], recipe: MemoryRecipe, frames: int, seed: int) -> Memory:
+    """Remember good parts.
+
+    Args:
+        features: the teacher's, of one good part (or tile) after another, [1, C_k, H_k, W_k] of three levels.
+        recipe: how much to remember.
+        frames: how many parts there are.
+        seed: decides which patches are looked at.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    patches, channels = _sampled(features, max(1, MOST_PATCHES // max(1, frames)), generator)
+    mean = patches.mean(0)
+    # The last columns belong to the largest eigenvalues.
+    axes = torch.linalg.eigh(torch.cov((patches - mean).T)).eigenvectors[:, -recipe.components :]
+    points = (patches - mean) @ axes
+    chosen = points[_coreset(points, recipe.size)]
+    memory = Memory(channels, axes.shape[1], len(chosen), recipe.weight)
+    weights = axes.T[:, :, None, None]
+    memory.middle.copy_(weights[:, : channels[0]])
+    memory.deep.copy_(weights[:, channels[0] :])
+    memory.offset.copy_(mean @ axes)
+    memory.prototypes.copy_(chosen)
+    return memory
+
+
+def _sampled(
+    features: Iterable[list[Tensor]], count: int, generator: torch.Generator
+) -> tuple[Tensor, tuple[int, int]]:
+    """Some patches of each part, [P, C_2 + C_3], and both channel counts."""
+    found = []
+    for _, middle, deep in features:
+        middle, deep = _pooled(middle.float()), _pooled(deep.float())
+        deep = F.interpolate(deep, size=middle.shape[2:], mode="bilinear", align_corners=False)
+        patches = torch.cat([middle, deep], 1).flatten(2).transpose(1, 2).flatten(0, 1).cpu()
+        found.append(patches[torch.randperm(len(patches), generator=generator)[:count]])
+        channels = middle.shape[1], deep.shape[1]
+    return torch.cat(found), channels
+
+
+def _coreset(points: Tensor, size: int) -> list[int]:
+    """Greedy k-centre: each next point is the one farthest from those chosen; none is chosen twice."""
+    chosen = [int((points - points.mean(0)).square().sum(1).argmin())]
+    distances = torch.full((len(points),), torch.inf)
+    while len(chosen) < size:
+        distances = torch.minimum(distances, (points - points[chosen[-1]]).square().sum(1))
+        farthest = int(distances.argmax())
+        if not distances[farthest] > 0:
+            break
+        chosen.append(farthest)
+    return chosen
+
+
+def _pooled(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, POOL, stride=1, padding=POOL // 2)
