@@ -1,9 +1,8 @@
 """Time a bundle the way the line uses it: frame by frame through the Inspector, stage by stage."""
 
 import contextlib
-import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,29 @@ from dtgd_edge.runtime.source import Frame
 
 SCORE, TOTAL, LOOP = "score", "total", "all but score"
 SETTLE_S = 0.005
+
+Samples = dict[str, list[float]]
+Times = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Ratios of times that were taken side by side.
+
+    Attributes:
+        median: of the ratios of the single frames.
+        lower, upper: quartiles; the middle half of the ratios lies between them.
+    """
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, over: Sequence[float], under: Sequence[float]) -> "Ratio":
+        """Divide frame by frame; both [N], N >= 1."""
+        median, lower, upper = np.percentile(np.divide(over, under), (50, 25, 75))
+        return cls(float(median), float(lower), float(upper))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +110,8 @@ def measure(
             gate = HealthGate(None, is_live=False)
             inspectors.append(Inspector(open_session(bundle, backend, threads), bundle.manifest, gate))
             stack.callback(inspectors[-1].close)
-        samples: list[dict[str, list[float]]] = [{} for _ in inspectors]
-        for index, picture in enumerate(itertools.islice(itertools.cycle(pictures), frames + warm_up)):
-            for inspector, times in zip(inspectors, samples, strict=True):
-                for stage, ms in _timed(inspector, picture, index).items():
-                    if index >= warm_up:
-                        times.setdefault(stage, []).append(ms)
-                # A pool's threads go on spinning for a while, which would slow the next subject down.
-                time.sleep(SETTLE_S)
+        turns = [_turn(inspector, pictures) for inspector in inspectors]
+        samples = interleaved(turns, frames, warm_up)
         machine = this_machine()
         return [
             Measurement(
@@ -106,14 +122,47 @@ def measure(
                 frame_hw=(pictures[0].shape[0], pictures[0].shape[1]),
                 warm_up=warm_up,
                 stages_ms={stage: Percentiles.of(ms) for stage, ms in times.items()},
-                speed=float(np.median(np.divide(samples[0][SCORE], times[SCORE]))),
+                speed=Ratio.of(samples[0][SCORE], times[SCORE]).median,
                 machine=machine,
             )
             for (bundle, _), inspector, times in zip(subjects, inspectors, samples, strict=True)
         ]
 
 
-def _timed(inspector: Inspector, picture: NDArray[np.uint8], index: int) -> dict[str, float]:
+def interleaved(
+    turns: Sequence[Callable[[int], Times]],
+    frames: int,
+    warm_up: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Samples]:
+    """Let subjects take turns, one frame each, so that foreign load hits all alike.
+
+    Args:
+        turns: called with the number of the frame; each returns milliseconds by stage.
+        frames: counted frames per subject.
+        warm_up: frames per subject before that.
+        progress: called with the number of rounds done and of all.
+
+    Returns:
+        Milliseconds per frame by stage, for each subject.
+    """
+    samples: list[Samples] = [{} for _ in turns]
+    for index in range(warm_up + frames):
+        for turn, times in zip(turns, samples, strict=True):
+            for stage, ms in turn(index).items():
+                if index >= warm_up:
+                    times.setdefault(stage, []).append(ms)
+            # A pool's threads go on spinning for a while, which would slow the next subject down.
+            time.sleep(SETTLE_S)
+        progress(index + 1, warm_up + frames)
+    return samples
+
+
+def _turn(inspector: Inspector, pictures: Sequence[NDArray[np.uint8]]) -> Callable[[int], Times]:
+    return lambda index: _timed(inspector, pictures[index % len(pictures)], index)
+
+
+def _timed(inspector: Inspector, picture: NDArray[np.uint8], index: int) -> Times:
     """Milliseconds per stage of one frame, and their total."""
     arrived = time.monotonic_ns()
     verdict = inspector.inspect(Frame(picture, index, arrived))

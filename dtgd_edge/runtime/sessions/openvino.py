@@ -1,6 +1,7 @@
 """OpenVINO on the CPU, for PCs without an NVIDIA GPU. The only file that imports openvino."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,24 +50,12 @@ class OpenVinoSession(Session):
         threads = threads or usable_cores()
         manifest = bundle.manifest
         spec_of_bundle(bundle, NAME, "")  # refuses what is no frame before anything is compiled
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": precision_hint(manifest),
-        }
-        try:
-            core = openvino.Core()
-            compiled = core.compile_model(core.read_model(model=bundle.graph), "CPU", settings)
-            used = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-            _check_ports("input", compiled.inputs, [manifest.input])
-            _check_ports("output", compiled.outputs, manifest.outputs)
-            self._request: Any = compiled.create_infer_request()
-        except RuntimeError as exc:  # OpenVINO's errors have no narrower base
-            raise BackendError(
-                f"OpenVINO {_version()} refuses the graph of {manifest.name!r} ({first_line(exc)}); expected "
-                "one it can run; export the bundle again or update openvino"
-            ) from exc
+        settings = {**latency_settings(threads), "INFERENCE_PRECISION_HINT": precision_hint(manifest)}
+        compiled = compile_graph(bundle.graph, manifest.name, settings)
+        _check_ports("input", compiled.inputs, [manifest.input])
+        _check_ports("output", compiled.outputs, manifest.outputs)
+        self._request: Any = compiled.create_infer_request()
+        used = floats_of(compiled)
         noun = "thread" if threads == 1 else "threads"
         device = f"CPU (OpenVINO {_version()}, {used}, {threads} {noun})"
         self._spec = spec_of_bundle(bundle, NAME, device)
@@ -92,6 +81,43 @@ class OpenVinoSession(Session):
 
     def close(self) -> None:
         self._request = None
+
+
+def compile_graph(
+    graph: bytes | Path, name: str, settings: dict[str, Any], shape: Sequence[int] | None = None
+) -> Any:
+    """Compile an ONNX graph for the CPU: an openvino.CompiledModel.
+
+    Args:
+        graph: ONNX, or the path of an ONNX file.
+        name: for errors.
+        settings: of the CPU plug-in.
+        shape: of its one input; None: as the graph says.
+
+    Raises:
+        BackendError: OpenVINO refuses the graph.
+    """
+    try:
+        core = openvino.Core()
+        model = core.read_model(model=graph)
+        if shape is not None:
+            model.reshape(list(shape))
+        return core.compile_model(model, "CPU", settings)
+    except RuntimeError as exc:  # OpenVINO's errors have no narrower base
+        raise BackendError(
+            f"OpenVINO {_version()} refuses the graph of {name!r} ({first_line(exc)}); expected "
+            "one it can run; export it again or update openvino"
+        ) from exc
+
+
+def floats_of(compiled: Any) -> str:
+    """What a compiled model computes float layers in: "f32", "bf16" or "f16"."""
+    return str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+
+def latency_settings(threads: int) -> dict[str, Any]:
+    """OpenVINO set for the latency of one frame, in the precision that it chooses itself."""
+    return {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
 
 
 def precision_hint(manifest: Manifest) -> str:

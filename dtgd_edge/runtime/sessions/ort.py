@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,21 +57,8 @@ class OrtSession(Session):
         self._input_name = bundle.manifest.input.name
         self._output_names = [output.name for output in bundle.manifest.outputs]
         _require_provider(self.PROVIDER)
-        try:
-            # Its own fall-back would go on on the CPU when the GPU fails, even in the middle of a run.
-            self._session: Any = onnxruntime.InferenceSession(
-                bundle.graph,
-                _latency_options(bundle.manifest, threads),
-                providers=self.providers(bundle),
-                enable_fallback=0,
-            )
-        # ONNX Runtime's error classes share no base of their own.
-        except Exception as exc:
-            raise BackendError(
-                f"ONNX Runtime {onnxruntime.__version__} refuses the graph of {bundle.manifest.name!r} "
-                f"({first_line(exc)}); expected one it can run; "
-                "export the bundle again or update onnxruntime"
-            ) from exc
+        options = latency_options(threads, keeps_qdq=keeps_qdq(bundle.manifest))
+        self._session: Any = open_graph(bundle.graph, bundle.manifest.name, options, self.providers(bundle))
         if (found := self._session.get_providers())[0] != f"{self.PROVIDER}{_SUFFIX}":
             raise _elsewhere(self.PROVIDER, found, "no reason given")
         _check_tensors("input", self._session.get_inputs(), [bundle.manifest.input])
@@ -135,7 +123,43 @@ class OrtTensorrtSession(OrtSession):
         return [("TensorrtExecutionProvider", options), "CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-def _latency_options(manifest: Manifest, threads: int) -> Any:
+def open_graph(
+    graph: bytes | Path, name: str, options: Any, providers: Sequence[Any] = ("CPUExecutionProvider",)
+) -> Any:
+    """Open an ONNX graph: an onnxruntime.InferenceSession.
+
+    Args:
+        graph: ONNX, or the path of an ONNX file.
+        name: for errors.
+        options: SessionOptions.
+        providers: best first.
+
+    Raises:
+        BackendError: ONNX Runtime refuses the graph.
+    """
+    try:
+        # Its own fall-back would go on on the CPU when the GPU fails, even in the middle of a run.
+        return onnxruntime.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
+    # ONNX Runtime's error classes share no base of their own.
+    except Exception as exc:
+        raise BackendError(
+            f"ONNX Runtime {onnxruntime.__version__} refuses the graph of {name!r} ({first_line(exc)}); "
+            "expected one it can run; export it again or update onnxruntime"
+        ) from exc
+
+
+def keeps_qdq(manifest: Manifest) -> bool:
+    """Whether Q/DQ nodes stay as they are: fusing them would quantise biases, which TensorRT does not."""
+    return manifest.placement == "tensorrt"
+
+
+def latency_options(threads: int, *, keeps_qdq: bool = False) -> Any:
+    """ONNX Runtime set for the latency of one frame: its SessionOptions.
+
+    Args:
+        threads: that share one graph.
+        keeps_qdq: see the function of that name.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -146,8 +170,7 @@ def _latency_options(manifest: Manifest, threads: int) -> Any:
     options.enable_mem_pattern = True
     # Numbers next to zero cost a hundred times the others on x86 and mean nothing here.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    if manifest.placement == "tensorrt":
-        # Fusing these Q/DQ nodes would quantise the biases too, which TensorRT does not do.
+    if keeps_qdq:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.log_severity_level = 3  # errors; they reach the user as exceptions
     return options
