@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RTX := $(VENV)/.rtx
 
-.PHONY: help demo test lint bench soak faults clean
+.PHONY: help demo test lint bench bench-peers soak faults clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,11 @@ lint: $(READY)  ## check style, types and import rules
 
 bench: $(READY)  ## time the newest bundle, stage by stage (run the demo first)
 	$(BIN)/dtgd-edge bench --workspace demo
+
+bench-peers: $(READY)  ## PEERS=<folder of ONNX files>: bundles beside them in one run (about 3 minutes)
+	$(if $(PEERS),,$(error PEERS is not set; expected a folder of ONNX files; call make bench-peers PEERS=FOLDER))
+	$(BIN)/dtgd-edge peers $(PEERS) $(addprefix --bundle ,$(BUNDLES)) $(addprefix --accuracy ,$(ACCURACY)) \
+	  $(addprefix --reference ,$(REFERENCE)) --workspace demo --out demo/peers
 
 soak: $(READY)  ## 100,000 frames at full speed: memory flat, no verdict lost (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/dtgd-edge soak

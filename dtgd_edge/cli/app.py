@@ -18,6 +18,7 @@ from dtgd_edge.cli import (
     faults,
     info,
     line,
+    peers,
     promise,
     replay,
     run,
@@ -52,6 +53,7 @@ app.command()(verify.verify)
 app.command()(info.info)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
+app.command()(peers.peers)
 app.command()(suite.suite)
 app.add_typer(audit.audit, name="audit")
 app.command()(replay.replay)

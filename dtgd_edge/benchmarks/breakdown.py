@@ -1,0 +1,113 @@
+"""Where the time goes inside of a graph: ONNX Runtime's profile, operator by operator, in groups."""
+
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from dtgd_edge.benchmarks.contestant import Contestant
+
+# What ONNX Runtime's CPU calls its operators, once it has fused what it can.
+GROUPS = {
+    "convolutions": (
+        "Conv FusedConv NhwcFusedConv QLinearConv ConvInteger ConvTranspose QLinearConvTranspose "
+        "MatMul FusedMatMul QLinearMatMul MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul "
+        "Gemm FusedGemm QGemm"
+    ),
+    "quantise": "QuantizeLinear DequantizeLinear DynamicQuantizeLinear",
+    "resize": "Resize Upsample",
+    "elementwise": (
+        "Add Sub Mul Div Neg Abs Sqrt Pow Exp Log Min Max Clip Sum Reciprocal Where "
+        "Equal Greater Less GreaterOrEqual LessOrEqual Not And Or "
+        "Relu LeakyRelu Sigmoid HardSigmoid Tanh Erf Gelu QuickGelu Softmax "
+        "ReduceSum ReduceMean ReduceMax ReduceMin ReduceL2 ReduceSumSquare LpNormalization TopK "
+        "BatchNormalization InstanceNormalization LayerNormalization "
+        "QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu QLinearSoftmax QLinearReduceMean"
+    ),
+    "layout": (
+        "ReorderInput ReorderOutput Transpose Reshape Flatten Squeeze Unsqueeze Concat QLinearConcat "
+        "Split Slice Pad Expand Tile Gather Cast Identity Shape Constant ConstantOfShape"
+    ),
+}
+OTHER, BETWEEN = "other", "between"
+COLUMNS = (*GROUPS, OTHER, BETWEEN)
+_GROUP_OF = {operator: group for group, names in GROUPS.items() for operator in names.split()}
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """What a call's time consists of, in ONNX Runtime.
+
+    Attributes:
+        name: of the contestant.
+        shares: by COLUMNS, of the whole call, adding up to 1: convolutions and matrix products; Q/DQ nodes
+            that stand alone; resizes; elementwise and reducing operators, the cosine tail among them;
+            what only moves values; other operators, pooling for instance; and what passes between them.
+        operators: shares by operator, the largest first.
+    """
+
+    name: str
+    shares: dict[str, float]
+    operators: dict[str, float]
+
+
+def breakdown(contestant: Contestant, threads: int, calls: int = 10) -> Breakdown:
+    """Profile a contestant in ONNX Runtime.
+
+    Args:
+        contestant: what.
+        threads: as it was timed with.
+        calls: that count, after one that does not; each node counts with the median of its times.
+
+    Raises:
+        BackendError: ONNX Runtime refuses the graph.
+    """
+    from dtgd_edge.runtime.sessions.ort import keeps_qdq, latency_options, open_graph
+
+    bundle = contestant.bundle
+    options = latency_options(threads, keeps_qdq=bundle is not None and keeps_qdq(bundle.manifest))
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="dtgd-profile-") as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = open_graph(contestant.graph, contestant.name, options)
+        feed = {session.get_inputs()[0].name: contestant.feed}
+        for _ in range(calls + 1):
+            session.run(None, feed)
+        content = Path(session.end_profiling()).read_bytes()
+    events = msgspec.json.decode(content, type=list[_Event])
+    whole = [event.dur for event in events if event.cat == "Session" and event.name == "model_run"]
+    nodes: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for event in events:
+        if event.cat == "Node" and event.name.endswith("_kernel_time"):
+            nodes[event.args.op_name, event.name].append(event.dur)
+    times = np.array([*nodes.values()])[:, 1:]  # [nodes, calls], microseconds
+    medians = np.median(times, axis=1)
+    # Whoever else runs on this core hits one node or another, and hardly ever what lies between them.
+    between = float(np.median(whole[1:] - times.sum(axis=0)))
+    total = float(medians.sum()) + between
+    operators: dict[str, float] = defaultdict(float)
+    for (operator, _), median in zip(nodes, medians, strict=True):
+        operators[operator] += float(median) / total
+    shares = dict.fromkeys(COLUMNS, 0.0)
+    for operator, share in operators.items():
+        shares[_GROUP_OF.get(operator, OTHER)] += share
+    shares[BETWEEN] = between / total
+    return Breakdown(
+        contestant.name, shares, dict(sorted(operators.items(), key=lambda pair: pair[1], reverse=True))
+    )
+
+
+class _Arguments(msgspec.Struct):
+    op_name: str = ""
+
+
+class _Event(msgspec.Struct):
+    """An event of the profile, a Chrome trace; times are in microseconds."""
+
+    cat: str
+    name: str
+    dur: int = 0
+    args: _Arguments = msgspec.field(default_factory=_Arguments)

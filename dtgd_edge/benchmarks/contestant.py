@@ -1,0 +1,122 @@
+"""What is timed side by side: a bundle, another program's ONNX file, or an ideal graph, in one runtime."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtgd_edge.benchmarks.timing import SCORE, Times
+from dtgd_edge.bundle import Bundle, Manifest
+from dtgd_edge.runtime.session import open_session
+
+Kind = Literal["ours", "peer", "ideal"]
+ORT, OPENVINO, OPENVINO_OWN = "ort", "openvino", "openvino-own"
+RUNTIMES = {ORT: "ONNX Runtime", OPENVINO: "OpenVINO", OPENVINO_OWN: "OpenVINO"}
+# What OpenVINO says that it computes float layers in.
+_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contestant:
+    """A graph to be timed.
+
+    Attributes:
+        name: of its line.
+        kind: "ours" is opened as the line opens it; the others as plain graphs with the same settings.
+        precision: "fp32", "fp16" or "int8".
+        graph: ONNX, or the path of an ONNX file.
+        feed: its ready input: [N, H, W, 3] uint8 of a bundle, float32 of the others.
+        float_macs, integer_macs: multiplications per call.
+        size_bytes: of the file.
+        bundle: of ours.
+    """
+
+    name: str
+    kind: Kind
+    precision: str
+    graph: bytes | Path
+    feed: NDArray[Any]
+    float_macs: int
+    integer_macs: int
+    size_bytes: int
+    bundle: Bundle | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A contestant in a runtime.
+
+    Attributes:
+        contestant: which.
+        runtime: one of RUNTIMES.
+        floats: what float layers are computed in: "fp32", "bf16" or "fp16".
+        call: scores the feed.
+        close: gives the memory back.
+    """
+
+    contestant: Contestant
+    runtime: str
+    floats: str
+    call: Callable[[], object]
+    close: Callable[[], None] = lambda: None
+
+    def timed(self, index: int) -> Times:
+        """Milliseconds of one call."""
+        start = time.monotonic_ns()
+        self.call()
+        return {SCORE: (time.monotonic_ns() - start) / 1e6}
+
+
+def open_contestant(contestant: Contestant, runtime: str, threads: int) -> Opened:
+    """Open a contestant with the settings that the line's own sessions have.
+
+    Args:
+        contestant: what.
+        runtime: one of RUNTIMES; OPENVINO_OWN does not keep OpenVINO from computing in bfloat16.
+        threads: CPU threads that share the graph.
+
+    Raises:
+        BackendUnavailable: the runtime is not installed.
+        BackendError: it refuses the graph.
+    """
+    if contestant.bundle is not None:
+        session = open_session(contestant.bundle, runtime, threads)
+        floats = "fp32" if runtime == ORT else _floats(contestant.bundle.manifest)
+        return Opened(contestant, runtime, floats, lambda: session.score(contestant.feed), session.close)
+    if runtime == ORT:
+        return _in_ort(contestant, threads)
+    return _in_openvino(contestant, runtime, threads)
+
+
+def _floats(manifest: Manifest) -> str:
+    from dtgd_edge.runtime.sessions.openvino import precision_hint
+
+    return _PRECISIONS[precision_hint(manifest)]
+
+
+def _in_ort(contestant: Contestant, threads: int) -> Opened:
+    from dtgd_edge.runtime.sessions.ort import latency_options, open_graph
+
+    session = open_graph(contestant.graph, contestant.name, latency_options(threads))
+    feed = {session.get_inputs()[0].name: contestant.feed}
+    return Opened(contestant, ORT, "fp32", lambda: session.run(None, feed))
+
+
+def _in_openvino(contestant: Contestant, runtime: str, threads: int) -> Opened:
+    from dtgd_edge.runtime.sessions.openvino import compile_graph, floats_of, latency_settings
+
+    settings = latency_settings(threads)
+    if runtime == OPENVINO:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    compiled = compile_graph(contestant.graph, contestant.name, settings, contestant.feed.shape)
+    request, feed = compiled.create_infer_request(), {0: contestant.feed}
+    return Opened(contestant, runtime, _PRECISIONS[floats_of(compiled)], lambda: request.infer(feed))
+
+
+def noise(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A ready picture of noise, float32 in [0, 1)."""
+    return np.random.default_rng(0).random(shape, np.float32)
