@@ -7,12 +7,13 @@ from typing import Any
 from dtgd_edge.benchmarks.breakdown import COLUMNS, Breakdown
 from dtgd_edge.benchmarks.contestant import RUNTIMES, Kind
 from dtgd_edge.benchmarks.machine import Machine
-from dtgd_edge.benchmarks.tables import Line, Spread
+from dtgd_edge.benchmarks.tables import MEASURES, Line, Spread
 from dtgd_edge.benchmarks.timing import Ratio
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.percentiles import Percentiles
 
-SHOWN_MEASURES = {"image_auroc": "image AUROC", "pixel_ap": "pixel AP", "aupro": "AUPRO"}
+SHOWN_MEASURES = ("image_auroc", "pixel_ap", "aupro")
+ACCURACY = f"accuracy: {' / '.join(MEASURES[key] for key in SHOWN_MEASURES)}"
 
 NOTES = """\
 Milliseconds of one call, with a frame that is already in memory. A peer is given a ready float32 tensor:
@@ -31,7 +32,7 @@ them. So the peak is what this CPU has been seen to do, not what its data sheet 
 the time that its GMACs take at the peaks of the precisions they are in, if everything else took none.
 """
 BREAKDOWN_NOTES = """\
-The gap is the time less the limit; then the part of it that convolutions are to blame for, and what a call
+The gap is the median time less the limit; then the part of it that is lost in convolutions, and what a call
 consists of by ONNX Runtime's profile, taken after the clock had stopped. Convolutions: matrix products too,
 and the rounding that is part of an integer kernel. Quantise: rounding that stands alone. Elementwise: the
 cosine tail for the most part; sums, maxima and residual sums in INT8 too. Layout: what only moves values.
@@ -127,6 +128,8 @@ class Comparison:
         parts = [f"# Side by side, {self.frames} frames, {_threads(self.threads)}\n"]
         both = zip(self.times(), self.accuracies(), strict=True)
         parts += [_table([[*time, *accuracy] for time, accuracy in both]), NOTES]
+        if self.accuracy:
+            parts.append(f"The last columns are {ACCURACY}; the mean over the seeds.\n")
         if self.peaks:
             parts += ["## Distance to the limit\n", _table(self.peaks_reached()), PEAK_NOTES]
         if self.breakdowns:
@@ -165,12 +168,11 @@ class Comparison:
         ]
 
     def accuracies(self) -> list[list[str]]:
-        """What the graph of each row reached: a heading, which is empty when nothing is known, and lines."""
+        """What the graph of each row reached: the categories as heading, then a line per row."""
         categories = [*dict.fromkeys(line.category for line in self.accuracy)]
         measures = {(line.method, line.category): line.measures for line in self.accuracy}
-        shown = ", ".join(SHOWN_MEASURES.values())
         return [
-            [f"{category}: {shown}" for category in categories],
+            categories,
             *([_accuracy(measures.get((row.name, c))) for c in categories] for row in self.rows),
         ]
 
@@ -196,7 +198,7 @@ class Comparison:
     def gaps(self) -> list[list[str]]:
         """Where the time above the limit goes, in ONNX Runtime."""
         rows = {row.name: row for row in self.rows if row.runtime == "ort"}
-        heading = ["graph", "p50 ms", "limit ms", "gap ms", "of it convolutions ms", *COLUMNS]
+        heading = ["graph", "limit ms", "gap ms", "of it convs ms", *COLUMNS]
         return [
             heading,
             *(
@@ -209,9 +211,9 @@ class Comparison:
 def _gap(row: Row, found: Breakdown) -> list[str]:
     assert row.ms.p50 is not None, "it was timed"
     if row.limit_ms is None:
-        return [_number(row.ms.p50), "-", "-", "-"]
+        return ["-"] * 3
     convolutions = row.ms.p50 * found.shares["convolutions"]
-    values = (row.ms.p50, row.limit_ms, row.ms.p50 - row.limit_ms, convolutions - row.limit_ms)
+    values = (row.limit_ms, row.ms.p50 - row.limit_ms, convolutions - row.limit_ms)
     return [_number(value) for value in values]
 
 

@@ -23,7 +23,7 @@ from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
 from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.runtime.session import usable_cores
 
-Times = Sequence[float]
+Milliseconds = Sequence[float]
 
 
 def compare(
@@ -125,7 +125,7 @@ def _opened(contestant: Contestant, threads: int, missing: dict[str, str]) -> li
     return found
 
 
-def _rows(timed: Sequence[tuple[Opened, Times]], reference: str) -> list[Row]:
+def _rows(timed: Sequence[tuple[Opened, Milliseconds]], reference: str) -> list[Row]:
     references = {each.runtime: times for each, times in timed if each.contestant.name == reference}
     peaks = _fastest(timed)
     rows = []
@@ -153,7 +153,7 @@ def _rows(timed: Sequence[tuple[Opened, Times]], reference: str) -> list[Row]:
     return rows
 
 
-def _limits(each: Opened, peaks: Mapping[str, tuple[Opened, Times]]) -> Times | None:
+def _limits(each: Opened, peaks: Mapping[str, tuple[Opened, Milliseconds]]) -> Milliseconds | None:
     """Milliseconds that the contestant's multiplications take at the peaks, round by round."""
     needs = {each.floats: each.contestant.float_macs, "int8": each.contestant.integer_macs}
     parts = []
@@ -167,7 +167,7 @@ def _limits(each: Opened, peaks: Mapping[str, tuple[Opened, Times]]) -> Times | 
     return [float(ms) for ms in np.sum(parts, axis=0)] if parts else None
 
 
-def _peaks(timed: Sequence[tuple[Opened, Times]]) -> list[Peak]:
+def _peaks(timed: Sequence[tuple[Opened, Milliseconds]]) -> list[Peak]:
     limits = [each for each, _ in _fastest(timed).values()]
     found = [
         Peak(_arithmetic(each), each.runtime, each.contestant.name, _gmacs_per_s(each, times), each in limits)
@@ -177,9 +177,9 @@ def _peaks(timed: Sequence[tuple[Opened, Times]]) -> list[Peak]:
     return sorted(found, key=lambda peak: -peak.gmacs_per_s)
 
 
-def _fastest(timed: Sequence[tuple[Opened, Times]]) -> dict[str, tuple[Opened, Times]]:
+def _fastest(timed: Sequence[tuple[Opened, Milliseconds]]) -> dict[str, tuple[Opened, Milliseconds]]:
     """The fastest ideal graph by arithmetic."""
-    found: dict[str, tuple[Opened, Times]] = {}
+    found: dict[str, tuple[Opened, Milliseconds]] = {}
     for each, times in timed:
         if each.contestant.kind == "ideal":
             best = found.get(_arithmetic(each))
@@ -192,7 +192,7 @@ def _arithmetic(each: Opened) -> str:
     return "int8" if each.contestant.integer_macs else each.floats
 
 
-def _gmacs_per_s(each: Opened, times: Times) -> float:
+def _gmacs_per_s(each: Opened, times: Milliseconds) -> float:
     return _macs(each) / float(np.median(times)) / 1e6
 
 

@@ -87,6 +87,8 @@ def peers(
 
 
 def _print(found: "Comparison") -> None:
+    from dtgd_edge.benchmarks.comparison import ACCURACY
+
     tables = {
         "milliseconds of a call": found.times(),
         "the CPU's peak": found.peaks_reached(),
@@ -95,7 +97,7 @@ def _print(found: "Comparison") -> None:
     if found.accuracy:
         names = ["graph", *(row.name for row in found.rows)]
         by_name = {name: [name, *cells] for name, cells in zip(names, found.accuracies(), strict=True)}
-        tables["accuracy"] = [*by_name.values()]
+        tables[ACCURACY] = [*by_name.values()]
     for title, (heading, *rows) in tables.items():
         table(title, heading, rows)
     for name, reason in found.left_out.items():

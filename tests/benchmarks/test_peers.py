@@ -99,7 +99,7 @@ def test_accuracy_stands_beside_the_times(everybody: list[Contestant]) -> None:
     ]
     found = compare(everybody[:2], "a", frames=2, warm_up=1, threads=1, accuracy=outcomes, say=said.append)
     heading, _, peer, *_ = found.accuracies()
-    assert heading == ["tile: image AUROC, pixel AP, AUPRO"]
+    assert heading == ["tile"]
     assert peer == ["0.800 / - / 0.700"]
     assert any("'nobody' belongs to none of ours, a" in text for text in said)
     lines = [line for line in found.text().splitlines() if line.startswith("| a |")]
