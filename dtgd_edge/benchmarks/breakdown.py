@@ -32,8 +32,8 @@ GROUPS = {
         "Split Slice Pad Expand Tile Gather Cast Identity Shape Constant ConstantOfShape"
     ),
 }
-OTHER, BETWEEN = "other", "between"
-COLUMNS = (*GROUPS, OTHER, BETWEEN)
+OTHER = "other"
+COLUMNS = (*GROUPS, OTHER)
 _GROUP_OF = {operator: group for group, names in GROUPS.items() for operator in names.split()}
 
 
@@ -43,13 +43,16 @@ class Breakdown:
 
     Attributes:
         name: of the contestant.
-        shares: by COLUMNS, of the whole call, adding up to 1: convolutions and matrix products; Q/DQ nodes
-            that stand alone; resizes; elementwise and reducing operators, the cosine tail among them;
-            what only moves values; other operators, pooling for instance; and what passes between them.
+        ms: sum over the operators. What a call takes beyond that is not in the profile: from one operator to
+            the next, most of the time is the profiler's own.
+        shares: of that sum, by COLUMNS: convolutions and matrix products; Q/DQ nodes that stand alone;
+            resizes; elementwise and reducing operators, the cosine tail among them; what only moves values;
+            the others, pooling for instance.
         operators: shares by operator, the largest first.
     """
 
     name: str
+    ms: float
     shares: dict[str, float]
     operators: dict[str, float]
 
@@ -60,7 +63,7 @@ def breakdown(contestant: Contestant, threads: int, calls: int = 10) -> Breakdow
     Args:
         contestant: what.
         threads: as it was timed with.
-        calls: that count, after one that does not; each node counts with the median of its times.
+        calls: each node counts with the median of its times.
 
     Raises:
         BackendError: ONNX Runtime refuses the graph.
@@ -74,30 +77,24 @@ def breakdown(contestant: Contestant, threads: int, calls: int = 10) -> Breakdow
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = open_graph(contestant.graph, contestant.name, options)
         feed = {session.get_inputs()[0].name: contestant.feed}
-        for _ in range(calls + 1):
+        for _ in range(calls):
             session.run(None, feed)
         content = Path(session.end_profiling()).read_bytes()
     events = msgspec.json.decode(content, type=list[_Event])
-    whole = [event.dur for event in events if event.cat == "Session" and event.name == "model_run"]
     nodes: dict[tuple[str, str], list[int]] = defaultdict(list)
     for event in events:
         if event.cat == "Node" and event.name.endswith("_kernel_time"):
             nodes[event.args.op_name, event.name].append(event.dur)
-    times = np.array([*nodes.values()])[:, 1:]  # [nodes, calls], microseconds
-    medians = np.median(times, axis=1)
-    # Whoever else runs on this core hits one node or another, and hardly ever what lies between them.
-    between = float(np.median(whole[1:] - times.sum(axis=0)))
-    total = float(medians.sum()) + between
+    medians = np.median([*nodes.values()], axis=1)  # microseconds
+    total = float(medians.sum())
     operators: dict[str, float] = defaultdict(float)
     for (operator, _), median in zip(nodes, medians, strict=True):
         operators[operator] += float(median) / total
     shares = dict.fromkeys(COLUMNS, 0.0)
     for operator, share in operators.items():
         shares[_GROUP_OF.get(operator, OTHER)] += share
-    shares[BETWEEN] = between / total
-    return Breakdown(
-        contestant.name, shares, dict(sorted(operators.items(), key=lambda pair: pair[1], reverse=True))
-    )
+    ordered = sorted(operators.items(), key=lambda pair: pair[1], reverse=True)
+    return Breakdown(contestant.name, total / 1e3, shares, dict(ordered))
 
 
 class _Arguments(msgspec.Struct):

@@ -28,15 +28,17 @@ its graph.
 PEAK_NOTES = """\
 The peak is the rate of the fastest ideal graph of an arithmetic, in either runtime, with the same threads
 and in the same rounds. An ideal graph is nothing but 3 x 3 convolutions or matrix products, 1.2 GMACs of
-them. So the peak is what this CPU has been seen to do, not what its data sheet promises. A graph's limit is
-the time that its GMACs take at the peaks of the precisions they are in, if everything else took none.
+them in floats and 4.8 in integers, one after the other. So the peak is what this CPU has been seen to do,
+not what its data sheet promises. A graph's limit is the time that its GMACs take at the peaks of the
+precisions they are in, if everything else took none.
 """
 BREAKDOWN_NOTES = """\
 The gap is the median time less the limit; then the part of it that is lost in convolutions, and what a call
 consists of by ONNX Runtime's profile, taken after the clock had stopped. Convolutions: matrix products too,
 and the rounding that is part of an integer kernel. Quantise: rounding that stands alone. Elementwise: the
 cosine tail for the most part; sums, maxima and residual sums in INT8 too. Layout: what only moves values.
-Other: pooling for the most part. Between: from one operator to the next.
+Other: pooling for the most part. The operators' times are the profile's; what passes between them is left
+out, since most of it is the profiler's own.
 """
 
 
@@ -198,11 +200,11 @@ class Comparison:
     def gaps(self) -> list[list[str]]:
         """Where the time above the limit goes, in ONNX Runtime."""
         rows = {row.name: row for row in self.rows if row.runtime == "ort"}
-        heading = ["graph", "limit ms", "gap ms", "of it convs ms", *COLUMNS]
+        heading = ["graph", "limit ms", "gap ms", "of it convs ms", "operators ms", *COLUMNS]
         return [
             heading,
             *(
-                [b.name, *_gap(rows[b.name], b), *(f"{b.shares[c]:.1%}" for c in COLUMNS)]
+                [b.name, *_gap(rows[b.name], b), _number(b.ms), *(f"{b.shares[c]:.1%}" for c in COLUMNS)]
                 for b in self.breakdowns
             ),
         ]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
@@ -155,7 +154,7 @@ def test_the_breakdown_adds_up_and_knows_what_an_integer_convolution_is() -> Non
     for found in (floats, integers):
         assert tuple(found.shares) == COLUMNS
         assert sum(found.shares.values()) == pytest.approx(1)
-        assert found.shares["convolutions"] > 0
+        assert found.shares["convolutions"] > 0 and found.ms > 0
     # Q/DQ nodes around a convolution become one integer kernel; what is left of them stands alone.
     assert "QLinearConv" in integers.operators and "Conv" not in integers.operators
     assert integers.shares["quantise"] > 0 == floats.shares["quantise"]
@@ -174,4 +173,4 @@ def test_a_peer_may_be_a_file(tmp_path: Path) -> None:
     peer = replace(plain("peer"), graph=tmp_path / "peer.onnx")
     found = compare([peer], "peer", frames=2, warm_up=1, threads=1)
     assert found.rows[0].ms.count == 2
-    assert np.isfinite(found.breakdowns[0].shares["between"])
+    assert found.breakdowns[0].shares["convolutions"] > 0

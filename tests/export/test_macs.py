@@ -111,7 +111,7 @@ def test_ideal_graphs_are_what_they_say() -> None:
         model = onnx.load_from_string(ideal.graph)
         macs = macs_of_model(model, np.random.default_rng(0).random(ideal.shape, np.float32))
         assert macs == (Macs(0, ideal.macs) if ideal.is_integer else Macs(ideal.macs, 0)), ideal.name
-        assert 1.1e9 < ideal.macs < 1.3e9
+        assert 1.2e9 <= ideal.macs / (4 if ideal.is_integer else 1) < 1.21e9
 
 
 def test_what_does_not_run_is_refused() -> None:
