@@ -190,11 +190,19 @@ class Geometry:
         canvas[top : top + inner_h, left : left + inner_w] = resized >= 0.5
         return canvas
 
+    def scale_yx(self, frame_hw: tuple[int, int]) -> tuple[float, float]:
+        """Pixels of the graph per pixel of the frame, down and across; above 1 the frame is enlarged."""
+        height, width = self.inspected_hw(frame_hw)
+        _, _, inner_h, inner_w = self._placement(height, width)
+        return inner_h / height, inner_w / width
+
+    def inspected_hw(self, frame_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width, in frame pixels, of what the graph sees of a frame."""
+        return frame_hw if self.region_xywh is None else (self.region_xywh[3], self.region_xywh[2])
+
     def aspect_advice(self, frame_hw: tuple[int, int]) -> str | None:
         """Say what size would keep the frames' aspect ratio; None: they are hardly distorted."""
-        height, width = frame_hw
-        if self.region_xywh is not None:
-            width, height = self.region_xywh[2:]
+        height, width = self.inspected_hw(frame_hw)
         rows, columns = self.size_hw
         stretch = (width / height) / (columns / rows)
         if self.fit == "letterbox" or max(stretch, 1 / stretch) < FAR_FROM_EQUAL:

@@ -19,6 +19,7 @@ from dtgd_edge.cli import (
     info,
     line,
     peers,
+    plan,
     promise,
     replay,
     run,
@@ -54,6 +55,7 @@ app.command()(info.info)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
 app.command()(peers.peers)
+app.command()(plan.plan)
 app.command()(suite.suite)
 app.add_typer(audit.audit, name="audit")
 app.command()(replay.replay)
