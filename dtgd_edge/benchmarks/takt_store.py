@@ -12,7 +12,7 @@ from dtgd_edge.atomic import written_whole
 from dtgd_edge.benchmarks.machine import Machine
 from dtgd_edge.benchmarks.takt import Candidate, Timing
 from dtgd_edge.config import mapping_from_record, record_from_mapping
-from dtgd_edge.errors import BackendError, DataError
+from dtgd_edge.errors import BackendError, ConfigError, DataError
 
 SCHEMA = 1
 FILE = "takt.json"
@@ -92,6 +92,8 @@ def _read(path: Path) -> Kept:
         return record_from_mapping(values, Kept, str(path))
     except FileNotFoundError:
         return Kept()
+    except ConfigError as exc:
+        raise DataError(f"{exc}, or remove it") from exc
     except OSError as exc:
         raise DataError(f"{path} cannot be read ({exc.strerror}); expected measured times") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:

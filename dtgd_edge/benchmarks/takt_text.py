@@ -1,10 +1,12 @@
 """A plan in words: what to run and how to make it, or why nothing holds and what would."""
 
+import json
 import math
 from collections.abc import Sequence
 
 from dtgd_edge.benchmarks.length import length_text
 from dtgd_edge.benchmarks.takt import Advice, Requirement, Row
+from dtgd_edge.config import mapping_from_record
 from dtgd_edge.geometry import Geometry, size_text
 
 COLUMNS = (
@@ -57,7 +59,7 @@ def footnotes(judged: Sequence[Row]) -> list[str]:
     if len(counts) < len(judged):
         lines.append("~ guessed from a measured size, by the pixels that the networks see")
     if hidden := len(judged) - len(shown(judged)):
-        lines.append(f"{hidden} rows of sizes too coarse, guessed to be too slow as well, are left to --json")
+        lines.append(f"left to --json: {hidden} of what is too coarse and guessed to be too slow as well")
     return lines
 
 
@@ -72,8 +74,8 @@ def title(requirement: Requirement) -> str:
 def rule(requirement: Requirement) -> str:
     """What counts as seen."""
     return (
-        f"{length_text(requirement.smallest_defect_mm)} are {requirement.camera_px:.1f} camera pixels; a defect "
-        f" counts as seen from {requirement.pixels_per_defect:g} pixels of the graph on "
+        f"{length_text(requirement.smallest_defect_mm)} are {requirement.camera_px:.1f} camera pixels; "
+        f"a defect is seen if it covers {requirement.pixels_per_defect:g} pixels of the graph "
         "(a rule of thumb, --pixels-per-defect)"
     )
 
@@ -113,18 +115,14 @@ def sentence(requirement: Requirement, advice: Advice) -> str:
 
 def recipe_lines(row: Row) -> list[str]:
     """The recipe that makes this graph, plan.toml: the keys that differ from the default."""
-    geometry, default = row.timing.candidate.geometry, Geometry()
-    lines = ["# plan.toml", "[geometry]", f"size_hw = {list(geometry.size_hw)}"]
-    if geometry.tiles != default.tiles:
-        lines += [f"tiles = {list(geometry.tiles)}", f"overlap = {geometry.overlap:g}"]
-    for key in ("fit", "bars", "shrink"):
-        if (value := getattr(geometry, key)) != getattr(default, key):
-            lines.append(f'{key} = "{value}"')
-    if geometry.margin != default.margin:
-        lines.append(f"margin = {geometry.margin}")
-    if geometry.region_xywh is not None:
-        lines.append(f"region_xywh = {list(geometry.region_xywh)}")
-    return lines
+    geometry, usual = mapping_from_record(row.timing.candidate.geometry), mapping_from_record(Geometry())
+    # Strings, numbers and lists of numbers are spelt alike in JSON and TOML.
+    keys = [
+        f"{key} = {json.dumps(value)}"
+        for key, value in geometry.items()
+        if key == "size_hw" or value != usual[key]
+    ]
+    return ["# plan.toml", "[geometry]", *keys]
 
 
 def training_note(row: Row) -> str | None:

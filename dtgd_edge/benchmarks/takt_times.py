@@ -28,6 +28,7 @@ def measured(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    frames: int = FRAMES,
     budget_s: float = 90.0,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Timing]:
@@ -46,6 +47,7 @@ def measured(
         make: graphs of candidates that differ in precision only.
         store: receives what was measured.
         backend, threads: as open_session takes them.
+        frames: counted per candidate, at most; fewer of slow ones.
         budget_s: no measurement begins later; the smallest graph is always measured.
         say: is told what is being done.
 
@@ -69,8 +71,10 @@ def measured(
         pairs = [(candidate, bundle) for candidate, bundle in make(wanted).items()]
         with _engines(pairs, backend, say):
             guesses = [guess.p50_ms for c in wanted if (guess := timing_of(c, timings)) is not None]
-            frames = frames_within(max(guesses, default=0.0))
-            found = time_bundles(pairs, requirement.frame_hw, backend=backend, threads=threads, frames=frames)
+            counted = frames_within(max(guesses, default=0.0), frames)
+            found = time_bundles(
+                pairs, requirement.frame_hw, backend=backend, threads=threads, frames=counted
+            )
         seconds = time.monotonic() - began
         for timing in found:
             store.keep(timing, seconds / len(found))
@@ -107,9 +111,11 @@ def time_bundles(
     return timings
 
 
-def frames_within(guess_ms: float) -> int:
+def frames_within(guess_ms: float, most: int = FRAMES) -> int:
     """How many frames to count, if one takes so long."""
-    return FRAMES if guess_ms <= 0 else max(FEWEST_FRAMES, min(FRAMES, int(SUBJECT_S * 1e3 / guess_ms)))
+    if guess_ms <= 0:
+        return most
+    return min(most, max(FEWEST_FRAMES, int(SUBJECT_S * 1e3 / guess_ms)))
 
 
 def _ordered(requirement: Requirement, candidates: Sequence[Candidate]) -> list[list[Candidate]]:

@@ -58,6 +58,9 @@ def plan(
             help="Measure this bundle, in place of untrained graphs, and guess from it; repeatable."
         ),
     ] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Counted frames per candidate; of slow ones fewer.")
+    ] = 30,
     budget: Annotated[
         float, typer.Option(min=0, help="Seconds after which no further measurement begins.")
     ] = 90.0,
@@ -85,14 +88,18 @@ def plan(
         reserve=share_from_text(reserve, "--reserve"),
     )
     _check_backend(backend)
+    if bundle and recipe:
+        raise ConfigError(
+            "--bundle and --recipe were both given; expected one: a bundle has a recipe of its own; leave one out"
+        )
     machine = this_machine()
     paths: dict[Candidate, Path] = {}
     if bundle or not _can_make_graphs(workspace):
         paths = _by_candidate(requirement, bundle or [newest_bundle(workspace)])
-        candidates, timings = _of_bundles(requirement, paths, backend, threads)
+        candidates, timings = _of_bundles(requirement, paths, backend, threads, frames)
     else:
         candidates, timings = _of_untrained(
-            requirement, recipe, graph, machine, workspace, backend, threads, budget, fresh
+            requirement, recipe, graph, machine, workspace, backend, threads, frames, budget, fresh
         )
     made = TaktPlan.of(requirement, candidates, timings)
     recipe_lines, commands = _steps(made, paths)
@@ -184,7 +191,11 @@ def _by_candidate(requirement: "Requirement", paths: Sequence[Path]) -> "dict[Ca
 
 
 def _of_bundles(
-    requirement: "Requirement", paths: "Mapping[Candidate, Path]", backend: str, threads: int | None
+    requirement: "Requirement",
+    paths: "Mapping[Candidate, Path]",
+    backend: str,
+    threads: int | None,
+    frames: int,
 ) -> "tuple[list[Candidate], list[Timing]]":
     """Bundles as they are, and the same graphs in the sizes that answer the question."""
     from dtgd_edge.benchmarks.takt import geometries
@@ -192,7 +203,7 @@ def _of_bundles(
 
     say(f"timing {', '.join(map(str, paths.values()))}; other sizes are guessed from what they take")
     pairs = [(candidate, Bundle.open(path)) for candidate, path in paths.items()]
-    timings = time_bundles(pairs, requirement.frame_hw, backend=backend, threads=threads)
+    timings = time_bundles(pairs, requirement.frame_hw, backend=backend, threads=threads, frames=frames)
     sizes = geometries(requirement, next(iter(paths)).geometry)
     guessed = [replace(candidate, geometry=size) for size in sizes for candidate in paths]
     return list(dict.fromkeys([*paths, *guessed])), timings
@@ -206,6 +217,7 @@ def _of_untrained(
     workspace: Path,
     backend: str,
     threads: int | None,
+    frames: int,
     budget: float,
     fresh: bool,
 ) -> "tuple[list[Candidate], list[Timing]]":
@@ -248,6 +260,14 @@ def _of_untrained(
     }
     store = TimingStore(workspace / FILE, machine, circumstances, is_fresh=fresh)
     timings = measured(
-        requirement, candidates, make, store, backend=backend, threads=threads, budget_s=budget, say=say
+        requirement,
+        candidates,
+        make,
+        store,
+        backend=backend,
+        threads=threads,
+        frames=frames,
+        budget_s=budget,
+        say=say,
     )
     return candidates, timings
