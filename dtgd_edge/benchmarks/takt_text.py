@@ -41,8 +41,8 @@ def tiles_text(geometry: Geometry) -> str:
 
 
 def margin_text(row: Row) -> str:
-    """In per cent of the available time; far below it, how many times as fast it would have to be."""
-    return f"{row.margin:.0%}" if row.margin >= -1 else f"{1 - row.margin:.1f}x over"
+    """In per cent of the available time; far below 0, how many times that time it takes."""
+    return f"{row.margin:.0%}" if row.margin >= -1 else f"takes {1 - row.margin:.1f}x"
 
 
 def shown(judged: Sequence[Row]) -> list[Row]:

@@ -90,7 +90,8 @@ def plan(
     _check_backend(backend)
     if bundle and recipe:
         raise ConfigError(
-            "--bundle and --recipe were both given; expected one: a bundle has a recipe of its own; leave one out"
+            "--bundle and --recipe were both given; expected one of them, because a bundle has a geometry of "
+            "its own; leave one out"
         )
     machine = this_machine()
     paths: dict[Candidate, Path] = {}

@@ -46,7 +46,7 @@ def test_why_nothing_holds_and_what_would() -> None:
     )
     assert table_row(made.rows[0])[-2:] == ["-100%", "too slow"]
     far = plan(LINE, Timing(SEEN, 900, 3200, 0, 30, "CPU"))
-    assert table_row(far.rows[0])[-2:] == ["4.0x over", "too slow"]
+    assert table_row(far.rows[0])[-2:] == ["takes 4.0x", "too slow"]
     assert "not even the smallest graph" in sentence(LINE, far.advice)
 
 
