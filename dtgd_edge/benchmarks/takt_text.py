@@ -20,7 +20,7 @@ BATCH = 8  # of the default recipe
 
 def table_row(row: Row) -> list[str]:
     """The cells of COLUMNS; times that were guessed have a ~."""
-    candidate, sign = row.timing.candidate, "" if row.timing.is_measured else "~"
+    candidate, sign = row.timing.candidate, _sign(row)
     return [
         size_text(candidate.geometry.size_hw),
         tiles_text(candidate.geometry),
@@ -30,7 +30,7 @@ def table_row(row: Row) -> list[str]:
         f"{row.defect_px:.1f}",
         f"{sign}{row.timing.p50_ms:.1f}",
         f"{sign}{row.timing.p99_ms:.1f}",
-        f"{sign}{margin_text(row)}",
+        margin_text(row),
         row.verdict,
     ]
 
@@ -42,7 +42,8 @@ def tiles_text(geometry: Geometry) -> str:
 
 def margin_text(row: Row) -> str:
     """In per cent of the available time; far below 0, how many times that time it takes."""
-    return f"{row.margin:.0%}" if row.margin >= -1 else f"takes {1 - row.margin:.1f}x"
+    sign = _sign(row)
+    return f"{sign}{row.margin:.0%}" if row.margin >= -1 else f"takes {sign}{1 - row.margin:.1f}x"
 
 
 def shown(judged: Sequence[Row]) -> list[Row]:
@@ -135,6 +136,10 @@ def training_note(row: Row) -> str | None:
         f"training on {BATCH} uncut frames of {size_text(geometry.size_hw)} at a time takes about "
         f"{mib / 1024:.0f} GiB; lower optimiser.batch, or take the row with tiles, which train one by one"
     )
+
+
+def _sign(row: Row) -> str:
+    return "" if row.timing.is_measured else "~"
 
 
 def _recommended(requirement: Requirement, advice: Advice, row: Row) -> str:
