@@ -24,6 +24,7 @@ from dtgd_edge.cli import (
     replay,
     run,
     sample,
+    scale,
     soak,
     suite,
     train,
@@ -56,6 +57,7 @@ app.command()(doctor.doctor)
 app.command()(bench.bench)
 app.command()(peers.peers)
 app.command()(plan.plan)
+app.command()(scale.scale)
 app.command()(suite.suite)
 app.add_typer(audit.audit, name="audit")
 app.command()(replay.replay)
