@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.benchmarks.flatness import held_bytes
-from dtgd_edge.errors import DtgdError
+from dtgd_edge.errors import BackendError
 from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.loop import run_loop
@@ -68,11 +68,11 @@ def run_cameras(
         seed: of the irregular distances.
 
     Raises:
-        BackendError: a session failed.
+        BackendError: a session failed, or a picture cannot be judged.
     """
     stop = threading.Event()
     meter = _Meter(len(inspectors), frames, stop)
-    errors: list[DtgdError] = []
+    errors: list[BaseException] = []
     dropped: list[int] = []
 
     def run(camera: int) -> None:
@@ -82,7 +82,7 @@ def run_cameras(
         try:
             summary = run_loop(source, inspectors[camera], [meter.sink(camera)], stop=stop, queue_size=1)
             dropped.append(summary.dropped)
-        except DtgdError as exc:
+        except BaseException as exc:
             errors.append(exc)
             stop.set()
 
@@ -199,7 +199,11 @@ class _MeterSink(Sink):
         self._camera = camera
 
     def write(self, verdict: Verdict, frame: Frame) -> None:
-        assert verdict.score is not None, verdict.reason
+        if verdict.score is None:
+            raise BackendError(
+                f"a frame was not judged ({verdict.reason}); expected a score for each; "
+                "choose another bundle, whose golden frames are pictures"
+            )
         self._meter.count(self._camera, sum(verdict.stages_ms.values()))
 
     def close(self) -> None:

@@ -30,6 +30,10 @@ GAIN = 0.10
 # Share of the limit that the cameras ask for when the latency of a line is measured: no line is planned
 # to its limit.
 LOAD = 0.7
+# At its limit a session on the CPU keeps at least so much of one core busy, unless other programs have it.
+BUSY = 0.8
+# Counted frames of each camera at least, so that nobody's share is chance.
+_EACH = 4
 _WARM_UP = 3
 
 Sessions = Literal["shared", "own"]
@@ -115,7 +119,8 @@ class Scale:
         batch: frames that its graph takes at once.
         device: where the session ran.
         frame_hw: size of the frames that the cameras gave.
-        frames: counted frames of all cameras together, per step and round.
+        frames: counted frames of all cameras together, per step and round; more where a camera would have
+            had less than _EACH.
         rounds: how often all steps were gone through.
         steps: by cameras; "shared" at its limit and paced, then "own" at its limit.
         frame_costs: by frame size and rule.
@@ -140,6 +145,12 @@ class Scale:
         """The steps of one kind, by cameras."""
         return [step for step in self.steps if (step.sessions, step.mode) == (sessions, mode)]
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether other programs had the cores, so that times and bends say nothing about this machine."""
+        busy = min(step.busy_cores for step in self.steps if step.mode == "limit")
+        return self.device.startswith("CPU") and busy < BUSY
+
     def bend(self, sessions: Sessions) -> int | None:
         """From how many cameras on more of them judge no more frames; None: not yet at the most."""
         return bend_of([(step.cameras, step.frames_per_s) for step in self.chosen(sessions, "limit")])
@@ -157,6 +168,7 @@ class Scale:
         kinds: tuple[Sessions, ...] = ("shared", "own")
         return {
             **mapping_from_record(self),
+            "is_disturbed": self.is_disturbed,
             "bend": {kind: self.bend(kind) for kind in kinds},
             "mib_per_camera": {kind: self.mib_per_camera(kind) for kind in kinds},
         }
@@ -214,7 +226,8 @@ def measure_scale(
         bundle: whose graph the cameras share.
         tiled: bundles of the same network with other tiles, for the cost of a tile.
         cameras: numbers of cameras, ascending.
-        frames: counted frames of all cameras together, per step and round; per size and tiling.
+        frames: counted frames of all cameras together, per step and round; per size and tiling. More where
+            a camera would have less than _EACH.
         rounds: 1 or more.
         frame_hw: of the cameras' frames, and of those that are cut into tiles.
         frame_sizes_hw: for the cost of a frame's size.
@@ -268,16 +281,17 @@ class _Sharer:
         self, cameras: int, turn: int
     ) -> Iterator[tuple[tuple[int, Sessions, Mode], CamerasRun, dict[int, int]]]:
         """One round of some cameras: sharing a session at the limit and paced, then with one each."""
+        frames, pictures = max(self._frames, _EACH * cameras), self._pictures
         with self._shared(cameras) as (inspectors, shared):
             self.device = shared.spec.device
-            limit = run_cameras(inspectors, self._pictures, self._frames)
+            limit = run_cameras(inspectors, pictures, frames)
             yield (cameras, "shared", "limit"), limit, shared.batches
             before = Counter(shared.batches)
             each_per_s = LOAD * limit.frames_per_s / cameras
-            paced = run_cameras(inspectors, self._pictures, self._frames, each_per_s, turn)
+            paced = run_cameras(inspectors, pictures, frames, each_per_s, turn)
             yield (cameras, "shared", "paced"), paced, dict(Counter(shared.batches) - before)
         with self._own(cameras) as inspectors:
-            yield (cameras, "own", "limit"), run_cameras(inspectors, self._pictures, self._frames), {}
+            yield (cameras, "own", "limit"), run_cameras(inspectors, pictures, frames), {}
 
     @contextmanager
     def _shared(self, cameras: int) -> Iterator[tuple[list[Inspector], SharedSession]]:

@@ -8,6 +8,10 @@ from dtgd_edge.geometry import size_text
 from dtgd_edge.percentiles import Percentiles
 
 _BAR = 40
+_DISTURBED = (
+    "OTHER PROGRAMS HAD THE CORES: frames a second, latencies and bends say nothing about this machine; "
+    "measure when it is quiet. Processor time and memory hold."
+)
 _KINDS: tuple[tuple[Sessions, str], ...] = (("shared", "one for all"), ("own", "one each"))
 
 
@@ -18,6 +22,7 @@ def scale_text(scale: Scale) -> str:
         f"{scale.name}, {scale.precision}, batch {scale.batch}, graph {scale.graph_sha256[:12]}; "
         f"{scale.device}; {machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}",
         f"Cameras of {size_text(scale.frame_hw)} px; {scale.frames} frames a step, {scale.rounds} rounds.",
+        *([_DISTURBED] if scale.is_disturbed else []),
         _limit_table(scale),
         _paced_table(scale),
         _chart(scale),
@@ -58,10 +63,7 @@ def _limit_table(scale: Scale) -> str:
         for kind, title in _KINDS
         for step in scale.chosen(kind, "limit")
     ]
-    return (
-        "At the limit: every camera always has a next frame. Where far fewer cores were busy than the session "
-        f"has threads, other programs had them.\n\n{_table(columns, rows)}"
-    )
+    return f"At the limit: every camera always has a next frame.\n\n{_table(columns, rows)}"
 
 
 def _paced_table(scale: Scale) -> str:
@@ -107,16 +109,17 @@ def _chart(scale: Scale) -> str:
 def _bend_text(scale: Scale, kind: Sessions, title: str) -> str:
     steps, bend = scale.chosen(kind, "limit"), scale.bend(kind)
     first, last = steps[0], steps[-1]
-    text = f"Sessions, {title}: no bend up to {_cameras(last.cameras)}"
+    text = f"no bend up to {_cameras(last.cameras)}"
     if bend is not None:
-        text = f"Sessions, {title}: the curve bends at {_cameras(bend)}; the next step gains less than {GAIN:.0%}"
+        text = f"the curve bends at {_cameras(bend)}: the next step gains less than {GAIN:.0%}"
+    text = f"Sessions, {title}: {text}."
     per_camera = scale.mib_per_camera(kind)
     if per_camera is None:
-        return f"{text}."
+        return text
     held = (
         f"{first.held_mib:.0f} MiB with {_cameras(first.cameras)}, {per_camera:.1f} MiB with each further one"
     )
-    return f"{text}. {held}."
+    return f"{text} {held}."
 
 
 def _cameras(count: int) -> str:

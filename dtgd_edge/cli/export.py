@@ -43,6 +43,9 @@ def export(
     session: Annotated[
         str, typer.Option(help="Backend that will run it: threshold and parity are its own.")
     ] = "ort",
+    batch: Annotated[
+        int, typer.Option(min=1, max=64, help="Frames the graph takes at once, for cameras that share it.")
+    ] = 1,
     triton: Annotated[
         Path | None, typer.Option(help="Also write a model repository for a Triton server here.")
     ] = None,
@@ -79,7 +82,14 @@ def export(
         say(f"INT8 for: {made_for.placement}, the rest in {made_for.rest}")
     pictures = read_pictures(test).test if test else ()
     exporter = Exporter(
-        Checkpoint.open(checkpoint), say, made_for, calibration, pictures, qat_steps if qat else 0, judged_on
+        Checkpoint.open(checkpoint),
+        say,
+        made_for,
+        calibration,
+        pictures,
+        qat_steps if qat else 0,
+        judged_on,
+        batch,
     )
     document: dict[str, Any] = {}
     if wanted is None:

@@ -15,7 +15,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
 from dtgd_edge.errors import BackendError
-from dtgd_edge.export.onnx import INPUT, node_scopes
+from dtgd_edge.export.onnx import INPUT, batch_of, node_scopes
 from dtgd_edge.export.target import CalibrationTarget
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.pictures import picture_paths
@@ -72,7 +72,7 @@ def tensor_ranges(
         )
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a line per frame
             for frame in chosen:  # one by one: it holds every tensor of all that it is given at once
-                calibrator.collect_data(_Frames(frame[None]))
+                calibrator.collect_data(_Frames(frame[None], batch_of(model)))
             found = calibrator.compute_data()
         return {name: _range(values.range_value) for name, values in found.items()}
 
@@ -122,11 +122,12 @@ def _range(values: tuple[Any, Any]) -> tuple[float, float]:
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]  # the base class is untyped
-    """Feeds frames one at a time, as the line does."""
+    """Feeds frames one at a time, in every row of the batch, as the line does."""
 
-    def __init__(self, frames: NDArray[np.uint8]) -> None:
+    def __init__(self, frames: NDArray[np.uint8], batch: int) -> None:
         self._frames: Iterator[NDArray[np.uint8]] = iter(frames)
+        self._batch = batch
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         frame = next(self._frames, None)
-        return None if frame is None else {INPUT: frame[None]}
+        return None if frame is None else {INPUT: np.repeat(frame[None], self._batch, axis=0)}

@@ -35,6 +35,7 @@ def draft_bundle(
     placement: Placement,
     float_modules: tuple[str, ...] = (),
     session: str = "ort",
+    batch: int = 1,
 ) -> Bundle:
     """Put an ONNX graph into a bundle without threshold, parity and golden frames.
 
@@ -45,10 +46,11 @@ def draft_bundle(
         placement: of its Q/DQ nodes.
         float_modules: what INT8 left in float because of its verdicts.
         session: backend that will judge it.
+        batch: frames that the graph takes at once.
     """
     record = checkpoint.record
     height, width = record.recipe.geometry.size_hw
-    frames, outputs = tensor_specs((height, width))
+    frames, outputs = tensor_specs((height, width), batch)
     manifest = Manifest(
         schema=SCHEMA,
         name=bundle_name(record),

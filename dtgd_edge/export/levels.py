@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
-from dtgd_edge.export.onnx import INPUT, node_scopes
+from dtgd_edge.export.onnx import INPUT, batch_of, node_scopes
 from dtgd_edge.train.graph import level_constants
 from dtgd_edge.train.networks import LEVELS
 from dtgd_edge.train.recipe import Fusion
@@ -37,7 +37,8 @@ def with_calibrated_levels(
     """
     constants = _constants(float_model)
     session = _session_with_outputs(model, [distance for distance, _, _ in constants])
-    columns = zip(*(session.run(None, {INPUT: frame[None]}) for frame in normals), strict=True)
+    batches = (np.repeat(frame[None], batch_of(model), axis=0) for frame in normals)
+    columns = zip(*(session.run(None, {INPUT: batch}) for batch in batches), strict=True)
     changed = copy.deepcopy(model)
     distances = [np.concatenate([distance.ravel() for distance in column]) for column in columns]
     pairs = level_constants(distances, fusion, memory_weight)

@@ -65,6 +65,11 @@ def checked(model: ModelProto) -> ModelProto:
     return model
 
 
+def batch_of(model: ModelProto) -> int:
+    """How many frames an exported graph takes at once."""
+    return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+
+
 def tensor_specs(
     size_hw: tuple[int, int], batch: int = 1
 ) -> tuple[TensorSpec, tuple[TensorSpec, TensorSpec]]:

@@ -86,6 +86,7 @@ class Exporter:
         test: test pictures that metrics are compared on; none: they are not.
         tune_steps: fine-tune the student for INT8 with so many steps, if it loses verdicts without.
         session: backend that will run the bundles; threshold, parity and golden scores are its own.
+        batch: fixed number of frames that the graphs take at once, of cameras that share a session.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Exporter:
         test: Sequence[Part] = (),
         tune_steps: int = 0,
         session: str = "ort",
+        batch: int = 1,
     ) -> None:
+        self._batch = batch
         self._checkpoint = checkpoint
         self._say = say
         self._target = target or Target()
@@ -147,7 +150,12 @@ class Exporter:
     def _floating(self, precision: Precision) -> _Candidate:
         model = self._float_model if precision == "fp32" else self._half_model
         draft = draft_bundle(
-            self._checkpoint, model.SerializeToString(), precision, "float", session=self._session
+            self._checkpoint,
+            model.SerializeToString(),
+            precision,
+            "float",
+            session=self._session,
+            batch=self._batch,
         )
         self._say(f"{precision}: scoring the same frames in {SESSIONS[self._session].title}")
         limits = replace(LimitsTarget(), flip_share=RULES[precision].flip_limit)
@@ -187,7 +195,7 @@ class Exporter:
             self._tune_steps,
             self._say_step,
         )
-        return self._quantiser(graph, onnx_from_graph(graph))
+        return self._quantiser(graph, onnx_from_graph(graph, self._batch))
 
     def _say_step(self, step: int, loss: float) -> None:
         if step % 20 == 0:
@@ -216,13 +224,19 @@ class Exporter:
     def _int8_draft(self, quantiser: Quantiser, float_modules: tuple[str, ...]) -> Bundle:
         content = quantiser.quantised(float_modules).SerializeToString()
         return draft_bundle(
-            self._checkpoint, content, "int8", self._target.placement, float_modules, self._session
+            self._checkpoint,
+            content,
+            "int8",
+            self._target.placement,
+            float_modules,
+            self._session,
+            self._batch,
         )
 
     def _quantiser(self, graph: ScoringGraph, model: ModelProto) -> Quantiser:
         frames, origin = self._calibration_frames
         self._say(f"int8: calibrating on {min(len(frames), self._target.calibration.frames)} frames")
-        half = onnx_from_graph(fp16_graph(graph)) if self._target.rest == "fp16" else None
+        half = onnx_from_graph(fp16_graph(graph), self._batch) if self._target.rest == "fp16" else None
         fusion = self._checkpoint.record.recipe.scoring.fusion
         return Quantiser(
             model, self._target, frames, self._frames.normals, half, origin, fusion, graph.memory_weight
@@ -243,12 +257,12 @@ class Exporter:
     @cached_property
     def _float_model(self) -> ModelProto:
         self._say("fp32: exporting ONNX")
-        return onnx_from_graph(self._graph)
+        return onnx_from_graph(self._graph, self._batch)
 
     @cached_property
     def _half_model(self) -> ModelProto:
         self._say("fp16: exporting ONNX")
-        return onnx_from_graph(fp16_graph(self._graph))
+        return onnx_from_graph(fp16_graph(self._graph), self._batch)
 
     def _judged(self, draft: Bundle, limits: LimitsTarget) -> Judgement:
         with open_session(draft, self._session) as session:

@@ -5,7 +5,7 @@ before the first frame is taken: a line that runs has all that its file says.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ from dtgd_edge.runtime.recovery import Recovery
 from dtgd_edge.runtime.reject.line import RejectLine
 from dtgd_edge.runtime.selftest import SelfTest
 from dtgd_edge.runtime.service import Service
-from dtgd_edge.runtime.session import open_session
+from dtgd_edge.runtime.session import Session, open_session
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import FrameSource
 from dtgd_edge.runtime.sources.triggered import TriggeredSource
@@ -42,6 +42,8 @@ from dtgd_edge.runtime.summary import Summary
 from dtgd_edge.runtime.swap import Swap
 from dtgd_edge.runtime.watch import BundleWatch
 from dtgd_edge.verdict import Decision
+
+OpenSession = Callable[[Bundle, str, int | None], Session]
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +107,7 @@ def open_line(
     source: FrameSource,
     *,
     open_inspector: OpenInspector | None = None,
+    open_session: OpenSession = open_session,
     events: Events | None = None,
     service: Service | None = None,
 ) -> Iterator[Line]:
@@ -114,7 +117,9 @@ def open_line(
         config: what its file says.
         bundle: what the first session runs.
         source: open; the loop closes it.
-        open_inspector: opens sessions; None: as `config.loop` says.
+        open_inspector: opens sessions and judges with them; None: as `config` says.
+        open_session: opens the sessions of such an inspector; `SharedSessions.open` for several lines that
+            share one.
         events: for those who want to hear everything; None: the line's own.
         service: the manager to tell; None: nobody.
 
@@ -126,7 +131,7 @@ def open_line(
     events = events or Events()
     with ExitStack() as stack:
         stack.callback(source.close)
-        opens = open_inspector or session_opener(config, source.is_live)
+        opens = open_inspector or session_opener(config, source.is_live, open_session)
         live = stack.enter_context(LiveInspector(Opened.open(bundle, opens), events))
         swap = Swap(live, opens, config.swap, events)
         stack.callback(swap.close)
@@ -152,12 +157,15 @@ def open_line(
         yield line
 
 
-def session_opener(config: LineConfig, is_live: bool) -> OpenInspector:
+def session_opener(
+    config: LineConfig, is_live: bool, open_session: OpenSession = open_session
+) -> OpenInspector:
     """How this line opens sessions.
 
     Args:
         config: what its file says.
         is_live: whether its frames arrive by themselves.
+        open_session: called with bundle, backend and threads.
     """
 
     def opened(bundle: Bundle) -> Inspector:

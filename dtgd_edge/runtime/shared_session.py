@@ -1,5 +1,6 @@
 """One session for several cameras: its graph is in memory once, and frames that wait together go together."""
 
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError
-from dtgd_edge.runtime.session import Session, SessionSpec, check_frames
+from dtgd_edge.runtime.session import Session, SessionSpec, check_frames, open_session
 from dtgd_edge.verdict import Scores
 
 _CLOSED = "the shared session is closed; expected an open one; open it again"
@@ -45,35 +47,37 @@ class SharedSession:
     same however few rows are filled; `batches` tells how many were.
 
     Args:
-        open_session: opens the session; called once, in the thread that then owns it.
+        opened: opens the session; called once, in the thread that then owns it.
 
     Raises:
-        BackendError: as `open_session` raises it, and whatever else it raises.
+        BackendError: or whatever else `opened` raises.
     """
 
-    def __init__(self, open_session: Callable[[], Session]) -> None:
+    def __init__(self, opened: Callable[[], Session]) -> None:
         self._waiting: deque[_Asked] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._seats = 0
+        self._has_failed = False
         self._batches: Counter[int] = Counter()
-        opened = threading.Event()
+        is_open = threading.Event()
         failed: list[BaseException] = []
 
         def serve() -> None:
             try:
-                session = open_session()
+                session = opened()
                 self._spec = session.spec
             except BaseException as exc:
                 failed.append(exc)
-                opened.set()
+                is_open.set()
                 return
-            opened.set()
+            is_open.set()
             with session:
                 self._serve(session)
 
         self._thread = threading.Thread(target=serve, name="dtgd-session", daemon=True)
         self._thread.start()
-        opened.wait()
+        is_open.wait()
         if failed:
             raise failed[0]
 
@@ -88,8 +92,29 @@ class SharedSession:
         with self._changed:
             return dict(sorted(self._batches.items()))
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the session to become free."""
+        with self._changed:
+            return len(self._waiting)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the session's last answer was an error."""
+        return self._has_failed
+
     def seat(self) -> Session:
-        """A session for one camera, which takes one frame at a time; closing it leaves the others theirs."""
+        """A session for one camera, which takes one frame at a time.
+
+        Closing a seat leaves the others theirs; the last one that is closed closes the session.
+
+        Raises:
+            BackendError: the session is closed.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise BackendError(_CLOSED)
+            self._seats += 1
         return _Seat(self)
 
     def close(self) -> None:
@@ -105,6 +130,15 @@ class SharedSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def _leave(self) -> None:
+        """A seat was closed."""
+        with self._changed:
+            self._seats -= 1
+            if self._seats:
+                return
+            self._is_closed = True  # at once, so that nobody takes a seat that is worth nothing
         self.close()
 
     def _score(self, frame: NDArray[np.uint8]) -> Scores:
@@ -134,9 +168,11 @@ class SharedSession:
                 )
                 scores = session.score(np.stack(rows))
             except BaseException as exc:
+                self._has_failed = True
                 for asked in taken:
                     asked.finish(exc)
                 continue
+            self._has_failed = False
             for row, asked in enumerate(taken):
                 # Copies, so that no camera keeps the maps of all.
                 asked.finish(Scores(scores.score[row : row + 1].copy(), scores.map[row : row + 1].copy()))
@@ -174,4 +210,37 @@ class _Seat(Session):
         return self._shared._score(frames[0])
 
     def close(self) -> None:
-        self._is_closed = True
+        if not self._is_closed:
+            self._is_closed = True
+            self._shared._leave()
+
+
+class SharedSessions:
+    """Opens sessions for the lines of one process: those that run the same graph share one.
+
+    A line that takes another bundle, as in a swap, gets a seat at that graph's session, and the old one is
+    closed when the last line has left it. A session that fails is not given out again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shared: dict[tuple[str, str, int | None], SharedSession] = {}
+
+    def open(self, bundle: Bundle, backend: str = "auto", threads: int | None = None) -> Session:
+        """A seat at the session of a bundle's graph; any thread may call it.
+
+        Args:
+            bundle, backend, threads: as open_session takes them; who differs in one of them shares nothing.
+
+        Raises:
+            ConfigError, BackendError: as open_session.
+        """
+        key = bundle.manifest.graph_sha256, backend, threads
+        with self._lock:
+            shared = self._shared.get(key)
+            if shared is not None and not shared.has_failed:
+                with contextlib.suppress(BackendError):  # the last line has left it
+                    return shared.seat()
+            shared = SharedSession(lambda: open_session(bundle, backend, threads))
+            self._shared[key] = shared
+            return shared.seat()
