@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 RTX := $(VENV)/.rtx
 
 .PHONY: help demo test lint bench bench-peers soak faults clean
+.PHONY: help demo test lint bench scale soak faults clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +44,8 @@ bench-peers: $(READY)  ## PEERS=<folder of ONNX files>: bundles beside them in o
 	$(if $(PEERS),,$(error PEERS is not set; expected a folder of ONNX files; call make bench-peers PEERS=FOLDER))
 	$(BIN)/dtgd-edge peers $(PEERS) $(addprefix --bundle ,$(BUNDLES)) $(addprefix --accuracy ,$(ACCURACY)) \
 	  $(addprefix --reference ,$(REFERENCE)) --workspace demo --out demo/peers
+scale: $(READY)  ## the newest bundle against cameras, frame sizes and tiles (run the demo first; some minutes)
+	$(BIN)/dtgd-edge scale --workspace demo
 
 soak: $(READY)  ## 100,000 frames at full speed: memory flat, no verdict lost (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/dtgd-edge soak

@@ -1,6 +1,7 @@
 """Runs a bundle on frames: sources, health gate, inspector, loop, sinks.
 
     session.py    a bundle's graph on a device; sessions/ has one file per backend
+    shared_session.py  one session for several cameras
     trt/          TensorRT: library, builder, engine; plans.py is the cache of what it built
     cuda.py       device, memory, stream; cudas/ has one file per Python binding; cuda_driver.py is the probe
     source.py     where frames come from; sources/ has one file per kind, trigger.py says when a part is there
@@ -40,6 +41,7 @@ from dtgd_edge.runtime.policy import PolicyConfig
 from dtgd_edge.runtime.recovery import Recovery
 from dtgd_edge.runtime.selftest import SelfTest
 from dtgd_edge.runtime.session import Session, SessionSpec, check_golden, open_session
+from dtgd_edge.runtime.shared_session import SharedSession, SharedSessions
 from dtgd_edge.runtime.sink import Sink
 from dtgd_edge.runtime.source import Frame, FrameSource, is_uri, open_source
 from dtgd_edge.runtime.summary import Summary
@@ -63,6 +65,8 @@ __all__ = [
     "SelfTest",
     "Session",
     "SessionSpec",
+    "SharedSession",
+    "SharedSessions",
     "Sink",
     "Summary",
     "Swap",

@@ -21,7 +21,11 @@ def exporter(tiny_checkpoint: Path) -> Exporter:
     return Exporter(Checkpoint.open(tiny_checkpoint), target=target, batch=3)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+# ONNX Runtime's integer kernels round a batch in another order, so that the levels are calibrated anew.
+CLOSE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 1e-3, "int8": 5e-2}
+
+
+@pytest.mark.parametrize("precision", CLOSE)
 def test_each_row_of_a_batch_is_the_frames_own_score(
     exporter: Exporter, tiny_bundles: dict[Precision, Exported], precision: Precision, tmp_path: Path
 ) -> None:
@@ -29,13 +33,19 @@ def test_each_row_of_a_batch_is_the_frames_own_score(
     bundle, single = Bundle.open(exported.path), tiny_bundles[precision].bundle
     assert bundle.manifest.input.shape == (3, 64, 64, 3)
     assert [output.shape for output in bundle.manifest.outputs] == [(3,), (3, 64, 64)]
-    assert bundle.manifest.threshold.value == pytest.approx(single.manifest.threshold.value, rel=1e-3)
-    with open_session(bundle, "ort", 1) as session, open_session(single, "ort", 1) as alone:
+    frames = single.golden.frames  # 8 of them: the last batch is not full
+    with open_session(bundle, "ort", 1) as session:
         check_golden(bundle, session)
-        frames = single.golden.frames  # 8 of them: the last batch is not full
-        together, one_by_one = score_all(session, frames), score_all(alone, frames)
-    np.testing.assert_allclose(together.score, one_by_one.score, rtol=1e-3)
-    np.testing.assert_allclose(together.map, one_by_one.map, rtol=1e-2, atol=1e-3)
+        together = score_all(session, frames)
+        for frame, score, anomaly_map in zip(frames, together.score, together.map, strict=True):
+            repeated = session.score(np.repeat(frame[None], 3, axis=0))
+            np.testing.assert_allclose(repeated.score, score, rtol=1e-5)
+            np.testing.assert_allclose(repeated.map[0], anomaly_map, rtol=1e-4, atol=1e-5)
+    assert np.ptp(together.score) > 0.01, "frames that score alike would show nothing"
+    np.testing.assert_allclose(together.score, single.golden.score, rtol=CLOSE[precision])
+    assert bundle.manifest.threshold.value == pytest.approx(
+        single.manifest.threshold.value, rel=CLOSE[precision]
+    )
 
 
 def test_tiles_of_several_frames_are_not_mixed_up(tiny_checkpoint: Path) -> None:

@@ -5,6 +5,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import pytest
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, SinkError
+from dtgd_edge.runtime import shared_session
 from dtgd_edge.runtime.assembly import open_line
 from dtgd_edge.runtime.inspector import Inspector
-from dtgd_edge.runtime.line import LineConfig
+from dtgd_edge.runtime.line import LineConfig, LoopConfig
 from dtgd_edge.runtime.outputs.settings import OutputsConfig
 from dtgd_edge.runtime.policy import PolicyConfig, VoteConfig
 from dtgd_edge.runtime.records.archive import PicturesConfig
@@ -23,6 +26,8 @@ from dtgd_edge.runtime.records.audit import AuditConfig
 from dtgd_edge.runtime.records.log import AuditLog
 from dtgd_edge.runtime.reject.settings import RejectConfig
 from dtgd_edge.runtime.service import Service
+from dtgd_edge.runtime.session import Session, open_session
+from dtgd_edge.runtime.shared_session import SharedSessions
 from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.runtime.source_config import SourceConfig, TriggerConfig
 from dtgd_edge.runtime.sources.triggered import TriggeredSource
@@ -256,3 +261,37 @@ def test_only_a_loop_that_turns_calls_itself_alive(
             messages.append(heard(manager))
     service.close()
     assert Decision.NG.value in messages[0]
+
+
+def test_lines_that_share_a_session_keep_their_own_verdicts_thresholds_and_records(
+    tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Session] = []
+
+    def counted(bundle: Bundle, backend: str, threads: int | None) -> Session:
+        opened.append(open_session(bundle, backend, threads))
+        return opened[-1]
+
+    monkeypatch.setattr(shared_session, "open_session", counted)
+    sessions = SharedSessions()
+    greys = {"left": [GOOD, BAD, GOOD], "right": [BAD, BAD, GOOD]}
+    with ExitStack() as stack:
+        lines = {}
+        for name, levels in greys.items():
+            config = LineConfig(
+                SourceConfig("given"),
+                LoopConfig(backend="ort", threads=1),
+                audit=AuditConfig(path=str(tmp_path / f"{name}.db")),
+            )
+            source = Frames(*(grey_frame(index, grey) for index, grey in enumerate(levels)))
+            line = open_line(config, tiny_bundle_path, source, open_session=sessions.open)
+            lines[name] = stack.enter_context(line)
+        lines["right"].live.set_threshold(3.5)  # BAD is OK there
+        with ThreadPoolExecutor() as pool:
+            summaries = dict(zip(lines, pool.map(lambda line: line.run(), lines.values()), strict=True))
+        assert len(opened) == 1
+    assert {name: (s.ok, s.ng) for name, s in summaries.items()} == {"left": (2, 1), "right": (3, 0)}
+    assert decisions(tmp_path / "left.db") == ["OK", "NG", "OK"]
+    assert decisions(tmp_path / "right.db") == ["OK", "OK", "OK"]
+    with pytest.raises(BackendError, match="closed"):
+        opened[0].score(np.zeros((1, 64, 64, 3), np.uint8))
