@@ -116,6 +116,8 @@ class _Camera(FrameSource):
     """Shows pictures; in a rhythm as a live camera, or as fast as they are taken."""
 
     description = "pretended camera"
+    # On a busy machine the pace may be minutes.
+    may_be_silent = True
 
     def __init__(self, pictures: Sequence[NDArray[np.uint8]], rhythm: _Rhythm | None) -> None:
         self._pictures = pictures
