@@ -97,7 +97,7 @@ def _chart(scale: Scale) -> str:
     most = max(step.frames_per_s for step in scale.steps)
     lines = []
     for kind, title in _KINDS:
-        bend = scale.bend(kind)
+        bend = None if scale.is_disturbed else scale.bend(kind)
         lines.append(f"sessions: {title}; frames a second of all cameras")
         for step in scale.chosen(kind, "limit"):
             bar = "#" * max(1, round(_BAR * step.frames_per_s / most))
@@ -110,7 +110,9 @@ def _bend_text(scale: Scale, kind: Sessions, title: str) -> str:
     steps, bend = scale.chosen(kind, "limit"), scale.bend(kind)
     first, last = steps[0], steps[-1]
     text = f"no bend up to {_cameras(last.cameras)}"
-    if bend is not None:
+    if scale.is_disturbed:
+        text = "no bend is named, because other programs had the cores"
+    elif bend is not None:
         text = f"the curve bends at {_cameras(bend)}: the next step gains less than {GAIN:.0%}"
     text = f"Sessions, {title}: {text}."
     per_camera = scale.mib_per_camera(kind)

@@ -146,3 +146,24 @@ def test_the_text_names_the_bend_and_the_memory(scale: Scale) -> None:
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({row.count("|") for row in rows}) <= 1
     assert json.loads(json.dumps(scale.record()))["steps"][0]["cameras"] == 1
+
+
+def told(scale: Scale, per_s: tuple[float, float], busy_cores: float) -> str:
+    """The text of another machine's numbers."""
+    steps = [
+        replace(step, frames_per_s=per_s[step.cameras > 1], busy_cores=busy_cores) for step in scale.steps
+    ]
+    return scale_text(replace(scale, steps=tuple(steps)))
+
+
+def test_a_bend_is_named_only_where_no_other_program_had_the_cores(scale: Scale) -> None:
+    flat, steep = (10.0, 10.5), (10.0, 20.0)
+    assert told(scale, flat, 1.0).count("the curve bends at 1 camera: the next step gains less than 10%") == 2
+    assert told(scale, flat, 1.0).count("<- bends here") == 2
+    assert told(scale, steep, 1.0).count("no bend up to 3 cameras") == 2
+    assert "OTHER PROGRAMS" not in told(scale, flat, 1.0)
+    disturbed = told(scale, flat, 0.3)
+    assert "OTHER PROGRAMS HAD THE CORES" in disturbed and "no bend is named" in disturbed
+    assert "bends here" not in disturbed
+    # A GPU's session leaves the processor idle.
+    assert "OTHER PROGRAMS" not in told(replace(scale, device="RTX 4090"), flat, 0.3)
