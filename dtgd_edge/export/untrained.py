@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
+from torch import nn
 
 from dtgd_edge.bundle import Bundle, Golden, Placement, Precision, Threshold
 from dtgd_edge.export.draft import draft_bundle
@@ -19,6 +20,7 @@ from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.checkpoint import SCHEMA, Checkpoint, CheckpointRecord, JudgingFrames
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import resolved
+from dtgd_edge.train.memory import Memory
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.teacher import load_teacher
@@ -90,7 +92,12 @@ def _untrained(recipe: Recipe) -> Checkpoint:
         recipe = resolved(recipe, teacher.backbone)
         network = DTGD(teacher.network, recipe.student)
     recipe = replace(recipe, teacher=replace(recipe.teacher, variant="frozen"))
-    parts = {"teacher.": teacher.network, "average.": network.student}
+    parts: dict[str, nn.Module] = {"teacher.": teacher.network, "average.": network.student}
+    if recipe.memory.size:
+        spec = teacher.network.spec
+        parts["memory."] = Memory(
+            (spec.channels(2), spec.channels(3)), recipe.memory.components, recipe.memory.size, 1.0
+        )
     tensors = {f"{prefix}{k}": v for prefix, part in parts.items() for k, v in part.state_dict().items()}
     record = CheckpointRecord(SCHEMA, recipe, 0, "", "", teacher.origin, "untrained", None, 0.0)
     return Checkpoint(record, tensors, Path())
