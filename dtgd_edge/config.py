@@ -78,7 +78,11 @@ def _refuse_unknown_keys(values: Mapping[str, Any], kind: type, origin: str, tab
             )
         place = f"{table}.{key}" if table else key
         for nested in _records_in(kinds[key]):
-            for item in value if isinstance(value, list) else [value]:
+            if typing.get_origin(kinds[key]) is dict and isinstance(value, Mapping):
+                items = list(value.values())  # the keys are names, not the record's
+            else:
+                items = value if isinstance(value, list) else [value]
+            for item in items:
                 if isinstance(item, Mapping):
                     _refuse_unknown_keys(item, nested, origin, place)
 

@@ -89,3 +89,17 @@ def test_paths_are_strings_in_a_file() -> None:
     assert mapping_from_record(places) == values
     with pytest.raises(ConfigError, match=r"line\.toml: key 'mask'"):
         record_from_mapping({"mask": 5}, Places, "line.toml")
+
+
+@dataclass(frozen=True)
+class Park:
+    """A record with records by name."""
+
+    machines: dict[str, Places] = field(default_factory=dict)
+
+
+def test_records_by_name() -> None:
+    park = record_from_mapping({"machines": {"any name": {"mask": "m.png"}}}, Park, "x.json")
+    assert park == Park({"any name": Places(Path("m.png"))})
+    with pytest.raises(ConfigError, match=r"table \[machines\], key 'mesk' is not known.*'mask'"):
+        record_from_mapping({"machines": {"any name": {"mesk": "m.png"}}}, Park, "x.json")

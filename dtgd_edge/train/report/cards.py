@@ -3,10 +3,11 @@
 import base64
 from collections.abc import Iterator, Sequence
 
+from dtgd_edge.sheet import safe
 from dtgd_edge.train.evaluate import PartScore
 from dtgd_edge.train.report.album import Album
 from dtgd_edge.train.report.texts import parts as count_of
-from dtgd_edge.train.report.texts import place, safe, score
+from dtgd_edge.train.report.texts import place, score
 from dtgd_edge.verdict import Decision, decide
 
 WORST = 12

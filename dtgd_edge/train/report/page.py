@@ -1,11 +1,12 @@
 """The page: its template filled with an evaluation's numbers, curves, tables and pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.heat import heat_range
+from dtgd_edge.sheet import minute_text, safe, style, table
 from dtgd_edge.train.evaluate import Evaluation, KindMetrics
 from dtgd_edge.train.metrics import DETECTIONS, Metrics
 from dtgd_edge.train.operating import OperatingPoint
@@ -13,7 +14,7 @@ from dtgd_edge.train.report.about import About
 from dtgd_edge.train.report.album import Album
 from dtgd_edge.train.report.cards import Cards, data_uri
 from dtgd_edge.train.report.charts import pro_chart, roc_chart, score_histogram
-from dtgd_edge.train.report.texts import number, parts, percent, safe, score
+from dtgd_edge.train.report.texts import number, parts, percent, score
 
 _WEAK_DETECTION = 0.9
 _FLAT = 1.7  # pictures wider than this stand above each other in a card
@@ -54,8 +55,9 @@ def page_from_evaluation(about: About, evaluation: Evaluation, album: Album) -> 
     name, data = _last(about.scored), _last(about.data)
     template = Template((files("dtgd_edge.train.report") / "page.html").read_text("utf-8"))
     return template.substitute(
+        style=style(),
         title=safe(f"{name} on {data}: dtgd-edge evaluation"),
-        date=safe(_date(about.created)),
+        date=safe(minute_text(about.created)),
         name=safe(name),
         data=safe(data),
         lead=_lead(own),
@@ -76,7 +78,7 @@ def page_from_evaluation(about: About, evaluation: Evaluation, album: Album) -> 
             f'<section id="{anchor}">\n<h2>{title}</h2>\n{html}\n</section>'
             for anchor, title, html in sections
         ),
-        footer=safe(f"dtgd-edge {about.versions.get('dtgd-edge', '')}, {_date(about.created)}"),
+        footer=safe(f"dtgd-edge {about.versions.get('dtgd-edge', '')}, {minute_text(about.created)}"),
     )
 
 
@@ -135,7 +137,7 @@ def _about(about: About, metrics: Metrics) -> str:
         "SHA-256": about.sha256,
         "Versions": ", ".join(f"{name} {version}" for name, version in about.versions.items()),
         "Machine": about.machine,
-        "Date": _date(about.created),
+        "Date": minute_text(about.created),
     }
     return "\n".join(f"<div><dt>{safe(key)}</dt><dd>{safe(text)}</dd></div>" for key, text in rows.items())
 
@@ -192,7 +194,7 @@ def _measures_table(evaluation: Evaluation) -> str:
     native, graph = evaluation.native.record(), evaluation.graph.record()
     height, width = evaluation.graph_size_hw
     rows = [[name, number(native[key], 4), number(graph[key], 4)] for name, key in _MEASURES]
-    return _table("Measures", ["", "pictures' own resolution", f"{width}x{height}"], rows)
+    return table("Measures", ["", "pictures' own resolution", f"{width}x{height}"], rows)
 
 
 def _points_table(own: OperatingPoint, at_detection: Sequence[OperatingPoint]) -> str:
@@ -208,7 +210,7 @@ def _points_table(own: OperatingPoint, at_detection: Sequence[OperatingPoint]) -
         ]
         for name, p in points
     ]
-    return _table("Thresholds", ["", "threshold", "detected", "good rejected", "share"], rows, {0})
+    return table("Thresholds", ["", "threshold", "detected", "good rejected", "share"], rows, {0})
 
 
 def _kinds_section(evaluation: Evaluation, own: OperatingPoint) -> str:
@@ -232,7 +234,7 @@ def _kinds_section(evaluation: Evaluation, own: OperatingPoint) -> str:
         '<section id="kinds">\n<h2>Kinds of defects</h2>\n'
         '<p class="note">Each kind against all good parts, the least detected first. '
         "&ldquo;Rejected at 100&#8239;%&rdquo;: good parts lost if every part of the kind had to be "
-        "detected.</p>\n" + _table(None, columns, rows, {len(kinds)}) + "</section>"
+        "detected.</p>\n" + table(None, columns, rows, {len(kinds)}) + "</section>"
     )
 
 
@@ -256,28 +258,6 @@ def _kind_row(name: str, detected: int | None, metrics: Metrics) -> list[str]:
     ]
 
 
-def _table(
-    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], strong: Iterable[int] = ()
-) -> str:
-    """A table of HTML texts; the first column names the row, `strong` rows stand out."""
-    caption = "" if title is None else f"<caption>{title}</caption>"
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
-    body = "\n".join(
-        f'<tr{" class=all" if index in strong else ""}><th scope="row">{row[0]}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in row[1:])
-        + "</tr>"
-        for index, row in enumerate(rows)
-    )
-    return (
-        f'<div class="wide sheet"><table>{caption}<thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{body}\n</tbody></table></div>\n"
-    )
-
-
 def _last(path: str) -> str:
     """The last part of a path as it was given; the path itself where it has none, such as `.`."""
     return path.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or path
-
-
-def _date(created: str) -> str:
-    return created[:16].replace("T", " ") + " UTC"

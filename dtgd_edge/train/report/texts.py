@@ -1,17 +1,10 @@
 """Numbers and names as the page writes them."""
 
-from html import escape
 from pathlib import Path
 
 DASH = "-"
 _ROUNDING = 1e-9
 _SPACE = "\u202f"  # narrow, and no line ends there
-
-
-def safe(text: object) -> str:
-    """Any text, a file name from a foreign system included, as HTML text or attribute."""
-    # File names may hold bytes that are no UTF-8; Python carries them as lone surrogates.
-    return escape(str(text).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
