@@ -1,7 +1,7 @@
 """What is timed side by side: a bundle, another program's ONNX file, or an ideal graph, in one runtime."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.benchmarks.timing import SCORE, Times
+from dtgd_edge.benchmarks.timing import SETTLE_S
 from dtgd_edge.bundle import Bundle, Manifest
 from dtgd_edge.runtime.session import open_session
 
@@ -64,11 +64,40 @@ class Opened:
     call: Callable[[], object]
     close: Callable[[], None] = lambda: None
 
-    def timed(self, index: int) -> Times:
+    def timed(self) -> float:
         """Milliseconds of one call."""
         start = time.monotonic_ns()
         self.call()
-        return {SCORE: (time.monotonic_ns() - start) / 1e6}
+        return (time.monotonic_ns() - start) / 1e6
+
+
+def interleaved(
+    opened: Sequence[Opened],
+    frames: int,
+    warm_up: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[list[float]]:
+    """Let contestants take turns, one call each, so that foreign load hits all alike.
+
+    Args:
+        opened: who takes turns.
+        frames: counted calls of each.
+        warm_up: calls of each before that.
+        progress: called with the number of rounds done and of all.
+
+    Returns:
+        Milliseconds of the counted calls, for each contestant.
+    """
+    samples: list[list[float]] = [[] for _ in opened]
+    for index in range(-warm_up, frames):
+        for each, times in zip(opened, samples, strict=True):
+            ms = each.timed()
+            if index >= 0:
+                times.append(ms)
+            # A pool's threads go on spinning for a while, which would slow the next one down.
+            time.sleep(SETTLE_S)
+        progress(warm_up + index + 1, warm_up + frames)
+    return samples
 
 
 def open_contestant(contestant: Contestant, runtime: str, threads: int) -> Opened:

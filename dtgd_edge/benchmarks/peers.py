@@ -14,11 +14,12 @@ from dtgd_edge.benchmarks.contestant import (
     RUNTIMES,
     Contestant,
     Opened,
+    interleaved,
     open_contestant,
 )
 from dtgd_edge.benchmarks.machine import PACKAGES, this_machine
 from dtgd_edge.benchmarks.tables import Outcome, lines_from_outcomes
-from dtgd_edge.benchmarks.timing import SCORE, Ratio, interleaved
+from dtgd_edge.benchmarks.timing import Ratio
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
 from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.runtime.session import usable_cores
@@ -74,8 +75,8 @@ def compare(
                 stack.callback(each.close)
                 opened.append(each)
         say(f"timing {len(opened)} graphs, {frames} frames each in turn after {warm_up} to warm up")
-        samples = interleaved([each.timed for each in opened], frames, warm_up, progress)
-    timed = [(each, times[SCORE]) for each, times in zip(opened, samples, strict=True)]
+        samples = interleaved(opened, frames, warm_up, progress)
+    timed = list(zip(opened, samples, strict=True))
     say("profiling in ONNX Runtime")
     profiled = [
         each.contestant for each, _ in timed if each.runtime == ORT and each.contestant.kind != "ideal"

@@ -31,6 +31,24 @@ class JetPack:
     boards: str
 
 
+@dataclass(frozen=True, slots=True)
+class PowerMode:
+    """A power mode of a Jetson.
+
+    Attributes:
+        number, name: of the mode that is set.
+        fastest, fastest_name: of the fastest one; of this one where none is known.
+    """
+
+    number: int
+    name: str
+    fastest: int
+    fastest_name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (nvpmodel {self.number})"
+
+
 # Ascending; a board has the last one that is not newer than its L4T, within the same main number.
 JETPACKS = (
     JetPack((32, 6), "4.6", "3.6", "10.2", "8.0", "Nano, TX2, Xavier"),
@@ -161,7 +179,8 @@ def check_power(root: Path) -> list[Finding]:
     return [found for found in (_power_mode(root), _clocks(root)) if found is not None]
 
 
-def _power_mode(root: Path) -> Finding | None:
+def power_mode(root: Path) -> PowerMode | None:
+    """The mode that nvpmodel set; None where it does not say."""
     models = file_text(root / "etc/nvpmodel.conf")
     modes = {int(m[1]): m[2] for m in re.finditer(r"POWER_MODEL ID=(\d+) NAME=(\S+)", models)}
     current = re.search(r"pmode:(\d+)", file_text(root / "var/lib/nvpmodel/status"))
@@ -169,24 +188,36 @@ def _power_mode(root: Path) -> Finding | None:
     if current is None:
         return None
     number = int(current[1])
-    name = modes.get(number, "unknown")
     # The fastest mode has no fixed number, but always this name.
-    fastest = next((n for n, mode in modes.items() if mode.startswith("MAXN")), None)
-    if fastest is None or fastest == number:
-        return Finding("power mode", True, f"{name} (nvpmodel {number})")
-    detail = f"{name} (nvpmodel {number}); {modes[fastest]} is faster, if supply and cooling allow it"
-    return Finding("power mode", True, detail, f"sudo nvpmodel -m {fastest}")
+    fastest = next((n for n, mode in modes.items() if mode.startswith("MAXN")), number)
+    return PowerMode(number, modes.get(number, "unknown"), fastest, modes.get(fastest, "unknown"))
+
+
+def gpu_clock(root: Path) -> Path | None:
+    """The folder of the integrated GPU's clock, with `cur_freq`, `min_freq` and `max_freq` in Hz."""
+    for device in sorted((root / "sys/class/devfreq").glob("*")):
+        limits = [file_text(device / name) for name in ("min_freq", "max_freq")]
+        if _GPU_CLOCKS.search(device.name) and all(limit.isdecimal() for limit in limits):
+            return device
+    return None
+
+
+def _power_mode(root: Path) -> Finding | None:
+    mode = power_mode(root)
+    if mode is None:
+        return None
+    if mode.number == mode.fastest:
+        return Finding("power mode", True, str(mode))
+    detail = f"{mode}; {mode.fastest_name} is faster, if supply and cooling allow it"
+    return Finding("power mode", True, detail, f"sudo nvpmodel -m {mode.fastest}")
 
 
 def _clocks(root: Path) -> Finding | None:
-    for device in sorted((root / "sys/class/devfreq").glob("*")):
-        slowest, fastest = file_text(device / "min_freq"), file_text(device / "max_freq")
-        if not _GPU_CLOCKS.search(device.name) or not slowest.isdecimal() or not fastest.isdecimal():
-            continue
-        if slowest == fastest:
-            return Finding("GPU clock", True, f"pinned at {int(fastest) // 1_000_000} MHz (jetson_clocks)")
-        detail = (
-            f"varies from {int(slowest) // 1_000_000} to {int(fastest) // 1_000_000} MHz, so latency varies"
-        )
-        return Finding("GPU clock", True, detail, "sudo jetson_clocks")
-    return None
+    device = gpu_clock(root)
+    if device is None:
+        return None
+    slowest, fastest = (int(file_text(device / name)) // 1_000_000 for name in ("min_freq", "max_freq"))
+    if slowest == fastest:
+        return Finding("GPU clock", True, f"pinned at {fastest} MHz (jetson_clocks)")
+    detail = f"varies from {slowest} to {fastest} MHz, so latency varies"
+    return Finding("GPU clock", True, detail, "sudo jetson_clocks")
