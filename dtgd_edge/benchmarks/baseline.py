@@ -4,7 +4,7 @@ Medians are compared, stage by stage. Every run says itself how far its medians 
 order, are cut into ten blocks, and the standard deviation of the blocks' medians is what a change of load or
 of clocks does to a median within that run. A stage is slower if its median grew by more than three times
 what both runs' wandering makes of a difference, and by more than a floor besides; and on top of it by more
-than other programs can have added, which is the share of the time in which the process waited for a core.
+than other programs can have added, which is what the median frames of both runs waited for a core.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from typing import Any
 
 from dtgd_edge.benchmarks.machine import Machine
 from dtgd_edge.benchmarks.pace import Pace
-from dtgd_edge.benchmarks.timing import Measurement
+from dtgd_edge.benchmarks.timing import NO_CORE, Measurement
 from dtgd_edge.benchmarks.timings import Timings
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import DataError
@@ -188,7 +188,10 @@ def _versions(then: Machine, now: Machine) -> dict[str, tuple[str, str]]:
 def _changes(path: str, now: Measurement, then: Measurement) -> Iterator[Change]:
     before = then.samples_by_gap()
     for gap, samples in now.samples_by_gap().items():
+        taken = sum(_median(each[NO_CORE]) for each in (before[gap], samples) if NO_CORE in each)
         for stage, own in samples.items():
+            if stage == NO_CORE:
+                continue
             other = before[gap].get(stage, ())
             fewest = min(len(own), len(other))
             if fewest < FEWEST:
@@ -201,7 +204,6 @@ def _changes(path: str, now: Measurement, then: Measurement) -> Iterator[Change]
             noise = TIMES * math.hypot(_wandering(other), _wandering(own))
             floor = max(FLOOR_SHARE * medians[0], FLOOR_MS)
             # A load that stays the same makes a run slower without wandering.
-            taken = medians[0] * (then.machine.core_wait or 0.0) + medians[1] * (now.machine.core_wait or 0.0)
             yield Change(path, gap, stage, *medians, noise_ms=max(noise, floor) + taken)
 
 

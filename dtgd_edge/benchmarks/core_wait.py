@@ -1,32 +1,40 @@
 """How long this process had work but no core to do it on: what other programs take from a measurement."""
 
+import os
 from pathlib import Path
-
-from dtgd_edge.runtime.doctor.finding import file_text
 
 
 class CoreWait:
-    """Counts from the moment when it is made, over all threads of the process.
+    """Reads what Linux counts for every thread (schedstat): time ready to run, but waiting for a core.
 
-    Linux counts it for every thread (schedstat): nanoseconds on a core, and ready but waiting for one. What
-    a hypervisor takes from a virtual machine is not among it.
+    The threads are those that there are when it is made. What a hypervisor takes from a virtual machine is
+    not among it. A look takes a few microseconds.
 
     Args:
         root: of the file tree, "/" on a real machine.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._tasks = root / "proc/self/task"
-        self._begun = self._counted()
+        self._files: list[int] = []
+        for path in sorted((root / "proc/self/task").glob("*/schedstat")):
+            try:
+                self._files.append(os.open(path, os.O_RDONLY))
+            except OSError:  # the thread has just ended
+                continue
 
-    def share(self) -> float | None:
-        """Of the time since then in which threads could run, the part that they waited; None: not counted."""
-        ran, waited = (now - begun for now, begun in zip(self._counted(), self._begun, strict=True))
-        # Threads that ended have taken their counts with them.
-        return min(max(waited / (ran + waited), 0.0), 1.0) if ran > 0 and waited >= 0 else None
+    def now_ns(self) -> list[int]:
+        """What each thread has waited so far; nothing where nobody counts, or all have ended."""
+        try:
+            return [int(os.pread(file, 64, 0).split()[1]) for file in self._files]
+        except (OSError, IndexError, ValueError):
+            return []
 
-    def _counted(self) -> tuple[int, int]:
-        """Nanoseconds on a core, and waiting for one."""
-        counts = [file_text(file).split() for file in self._tasks.glob("*/schedstat")]
-        known = [(int(each[0]), int(each[1])) for each in counts if len(each) == 3]
-        return sum(ran for ran, _ in known), sum(waited for _, waited in known)
+    def since_ms(self, before: list[int]) -> float | None:
+        """The longest that a thread has waited since `now_ns` said so much; None: not counted."""
+        waited = [now - then for now, then in zip(self.now_ns(), before, strict=False)]
+        return max(waited) / 1e6 if waited else None
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._files:
+            os.close(self._files.pop())

@@ -45,8 +45,6 @@ class Machine:
         power_mode: Jetson's power mode, the governor and limits of the CPU's clock, power limits of GPUs;
             "" where nothing of it can be read, as in most virtual machines.
         sensors: clocks, temperatures and powers over the time of the measurement.
-        core_wait: share of the time in which this process could have run but other programs had its cores,
-            during the measurement; None where nobody counted.
     """
 
     cpu: str
@@ -60,7 +58,6 @@ class Machine:
     gpus: tuple[str, ...] = ()
     power_mode: str = ""
     sensors: tuple[Sensor, ...] = ()
-    core_wait: float | None = None
 
     def identity(self) -> dict[str, str]:
         """What must be equal for times to be comparable, by name.
@@ -95,7 +92,6 @@ def this_machine(
     modes = [_jetson_mode(root), _cpu_mode(root), *_gpu_limits(nvml)]
     if nvml is not None:
         nvml.close()
-    core_wait = None if watch is None else watch.core_wait()
     if watch is None:
         with SensorWatch(root) as watch:
             watch.look()
@@ -111,7 +107,6 @@ def this_machine(
         gpus=gpus,
         power_mode="; ".join(filter(None, modes)),
         sensors=watch.sensors(),
-        core_wait=None if core_wait is None else round(core_wait, 4),
     )
 
 

@@ -13,7 +13,6 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from dtgd_edge.benchmarks.core_wait import CoreWait
 from dtgd_edge.benchmarks.nvml import Nvml
 from dtgd_edge.runtime.doctor.finding import file_text
 from dtgd_edge.runtime.doctor.jetson import gpu_clock
@@ -74,7 +73,6 @@ class SensorWatch:
     def __init__(self, root: Path = Path("/"), every_s: float = 1.0) -> None:
         self._root, self._every_s = root, every_s
         self._nvml = Nvml.open()
-        self._core_wait = CoreWait(root)
         self._looked: float | None = None
         self._seen: dict[tuple[str, str], list[float]] = {}
 
@@ -86,10 +84,6 @@ class SensorWatch:
         self._looked = now
         for reading in (*read_sensors(self._root), *read_gpus(self._nvml)):
             self._seen.setdefault((reading.name, reading.unit), []).append(reading.value)
-
-    def core_wait(self) -> float | None:
-        """As CoreWait.share, since the watch began."""
-        return self._core_wait.share()
 
     def sensors(self) -> tuple[Sensor, ...]:
         """Summarise all looks so far."""

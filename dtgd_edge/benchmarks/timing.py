@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dtgd_edge.benchmarks.core_wait import CoreWait
 from dtgd_edge.benchmarks.machine import Machine, this_machine
 from dtgd_edge.benchmarks.pace import Pace, Takt, Turn
 from dtgd_edge.benchmarks.sensors import SensorWatch
@@ -22,7 +23,7 @@ from dtgd_edge.runtime.inspector import Inspector
 from dtgd_edge.runtime.session import open_session
 from dtgd_edge.runtime.source import Frame
 
-WAIT, SCORE, TOTAL, LOOP = "wait", "score", "total", "all but score"
+WAIT, SCORE, TOTAL, LOOP, NO_CORE = "wait", "score", "total", "all but score", "no core"
 SETTLE_S = 0.005
 ONE_AFTER_THE_OTHER = Pace()
 _DIGITS = 4  # a tenth of a microsecond
@@ -77,7 +78,8 @@ class Measurement:
         warm_up: frames judged before the clock counted.
         stages_ms: milliseconds per stage; "total" is from arrival to verdict, without capture, and
             "all but score" what of it neither the session takes nor waiting. On a line a frame arrives
-            when it is due, and "wait" is from then to the moment when somebody begins with it.
+            when it is due, and "wait" is from then to the moment when somebody begins with it. "no core" is
+            what of all this a thread could have run but other programs had the cores, where that is counted.
         speed: median over the frames of the first subject's time to score over this one's.
         machine: where.
         after_gaps: stages_ms after each idle gap by itself.
@@ -164,7 +166,9 @@ def measure(
             gate = HealthGate(None, is_live=False)
             inspectors.append(Inspector(open_session(bundle, backend, threads), bundle.manifest, gate))
             stack.callback(inspectors[-1].close)
-        lines = [_Line(inspector, pictures, pace) for inspector in inspectors]
+        core_wait = CoreWait()
+        stack.callback(core_wait.close)
+        lines = [_Line(inspector, pictures, pace, core_wait) for inspector in inspectors]
         for turn in [Turn(0, lead_in=1)] * warm_up:
             for line in lines:
                 line.judge(turn)
@@ -185,19 +189,29 @@ def measure(
 class _Line:
     """One subject at work; its turns, and the times of the counted frames."""
 
-    def __init__(self, inspector: Inspector, pictures: Sequence[NDArray[np.uint8]], pace: Pace) -> None:
+    def __init__(
+        self,
+        inspector: Inspector,
+        pictures: Sequence[NDArray[np.uint8]],
+        pace: Pace,
+        core_wait: CoreWait,
+    ) -> None:
         self.inspector = inspector
         self.rows: list[dict[str, float]] = []
         self.gaps_ms: list[float] = []
         self.frame_hw = (pictures[0].shape[0], pictures[0].shape[1])
         self._pictures = itertools.cycle(pictures)
         self._pace = pace
+        self._core_wait = core_wait
 
     def judge(self, turn: Turn) -> None:
         due = time.monotonic_ns()
         for number in range(-turn.lead_in, turn.frames):
+            waited = self._core_wait.now_ns()
             _sleep_until(due)
             row = self._timed(due)
+            if (no_core_ms := self._core_wait.since_ms(waited)) is not None:
+                row[NO_CORE] = round(no_core_ms, _DIGITS)
             if number >= 0:
                 self.rows.append(row)
                 self.gaps_ms += [] if turn.gap_ms is None else [turn.gap_ms]

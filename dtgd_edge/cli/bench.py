@@ -75,23 +75,23 @@ def bench(
     if bundle is None:
         bundle = newest_bundle(workspace)
         say(f"bundle: {bundle} (the newest)")
-    bundles = {path: Bundle.open(path) for path in (bundle, *(against or []))}
-    first = bundles[bundle]
+    paths = [bundle, *(against or [])]
+    bundles = [Bundle.open(path) for path in paths]
+    first = bundles[0]
     frame_hw = first.manifest.frame_size_hw or (480, 640)
     if frame is not None:
         frame_hw = frame_size(frame)
     if then is not None:
-        graphs = {str(path): opened.manifest.graph_sha256 for path, opened in bundles.items()}
         require_comparable(
             then,
             str(baseline),
-            graphs=graphs,
+            graphs={str(p): opened.manifest.graph_sha256 for p, opened in zip(paths, bundles, strict=True)},
             machine=this_machine(),
             frame_hw=frame_hw,
             threads=threads,
             pace=pace,
         )
-    subjects = [*((opened, backend) for opened in bundles.values()), (first, "null")]
+    subjects = [*((opened, backend) for opened in bundles), (first, "null")]
     least_s = pace.idle_s(frames) * len(subjects)
     say(
         f"timing {frames} frames of {frame_hw[1]}x{frame_hw[0]} px after {warm_up} to warm up, {pace}"
@@ -107,7 +107,7 @@ def bench(
             pace=pace,
             progress=advance,
         )
-    timings = timings_of(list(bundles), measurements, pace, threads)
+    timings = timings_of(paths, measurements, pace, threads)
     if out is not None:
         timings.save(out)
     comparison = None if then is None else compare(timings, then, str(baseline))
@@ -125,28 +125,32 @@ def bench(
 
 
 def _print(timings: "Timings", comparison: "Comparison | None") -> None:
-    from dtgd_edge.benchmarks.report import comparison_words, machine_words, timings_words
+    from dtgd_edge.benchmarks.report import (
+        comparison_words,
+        machine_words,
+        stage_name,
+        stage_rows,
+        timings_words,
+    )
 
     columns = ["stage", "count", "p50", "p95", "p99", "max"]
     for measured in timings.measurements:
         title = f"{measured.precision} on {measured.device}, milliseconds"
-        if not measured.after_gaps:
-            table(title, columns, [_row(stage, p) for stage, p in measured.stages_ms.items()])
-        for after in measured.after_gaps:
-            rows = [_row(stage, p) for stage, p in after.stages_ms.items()]
-            table(f"{title}, after {after.gap_ms:g} ms of idling", columns, rows)
+        table(title, columns, [_row(stage, p) for stage, p in stage_rows(measured).items()])
     said = timings_words(timings)
     if comparison is not None:
         rows = [
             [
-                f"{change.bundle} {change.stage}"
-                + ("" if change.gap_ms is None else f" after {change.gap_ms:g}"),
-                *(f"{value:.2f}" for value in (change.then_ms, change.now_ms, change.noise_ms)),
+                f"{change.bundle}, {stage_name(change)}",
+                f"{change.then_ms:.2f}",
+                f"{change.now_ms:.2f}",
+                f"±{change.noise_ms:.2f}",
                 "slower" if change.is_slower else "faster" if change.is_faster else "",
             ]
             for change in comparison.changes
         ]
-        table("medians beside the baseline, milliseconds", ["stage", "baseline", "now", "chance", ""], rows)
+        columns = ["median, milliseconds", "baseline", "now", "chance explains", ""]
+        table("beside the baseline", columns, rows)
         said += comparison_words(comparison)
     said += [f"{name}: {text}" for name, text in machine_words(timings.measurements[0].machine).items()]
     for line in said:

@@ -10,7 +10,8 @@ from html import escape
 
 HEIGHT = 264
 WIDTH = 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 16, 44  # margins
+LEFT = 44
+_RIGHT, _TOP, _BOTTOM = 14, 16, 44  # the other margins
 _TICKS = 5
 
 Point = tuple[float, float]
@@ -101,24 +102,27 @@ class Plot:
         title: for those who cannot see it.
         x_range, y_range: of the axes.
         width_px: of the whole; its height is HEIGHT.
+        left_px: room for the numbers of the y axis and its label.
     """
 
-    def __init__(self, title: str, x_range: Point, y_range: Point, width_px: int = WIDTH) -> None:
+    def __init__(
+        self, title: str, x_range: Point, y_range: Point, width_px: int = WIDTH, left_px: int = LEFT
+    ) -> None:
         self.title = title
         self.width_px = width_px
         self.marks: list[Mark] = []
         self.top_px = _TOP
         self._x_range, self._y_range = x_range, y_range
-        self._right, self._bottom = width_px - _RIGHT, HEIGHT - _BOTTOM
+        self._left, self._right, self._bottom = left_px, width_px - _RIGHT, HEIGHT - _BOTTOM
 
     @property
     def middle_px(self) -> float:
         """Middle of the x axis."""
-        return (_LEFT + self._right) / 2
+        return (self._left + self._right) / 2
 
     def x(self, value: float) -> float:
         low, high = self._x_range
-        return round(_LEFT + (value - low) / (high - low) * (self._right - _LEFT), 1)
+        return round(self._left + (value - low) / (high - low) * (self._right - self._left), 1)
 
     def y(self, value: float) -> float:
         low, high = self._y_range
@@ -131,7 +135,7 @@ class Plot:
             self.text(self.x(at), self._bottom + 15, f"{number:g}", "middle")
         for at, number in y_ticks:
             self.line((self._x_range[0], at), (self._x_range[1], at), "grid")
-            self.text(_LEFT - 6, self.y(at) + 4, f"{number:g}", "end")
+            self.text(self._left - 6, self.y(at) + 4, f"{number:g}", "end")
         self.text(self.middle_px, HEIGHT - 8, x_label, "middle", "label")
         self.marks.append(Text("label", (11, (_TOP + self._bottom) / 2), y_label, "middle", is_upright=True))
 

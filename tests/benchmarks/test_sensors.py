@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dtgd_edge.benchmarks import sensors
-from dtgd_edge.benchmarks.core_wait import CoreWait
 from dtgd_edge.benchmarks.nvml import Nvml
 from dtgd_edge.benchmarks.sensors import Reading, Sensor, SensorWatch, read_gpus, read_sensors
 
@@ -187,15 +186,3 @@ def test_no_nvml() -> None:
     assert Nvml.open(missing) is None and read_gpus(None) == []
     assert Nvml.open(lambda name: object()) is None, "a stub"
     assert Nvml.open(lambda name: PretendNvml(status=9)) is None, "no driver loaded"
-
-
-def test_how_long_the_process_waited_for_a_core(tmp_path: Path) -> None:
-    threads = [tmp_path / f"proc/self/task/{thread}/schedstat" for thread in (7, 8)]
-    assert CoreWait(tmp_path).share() is None, "a kernel that does not count"
-    write(tmp_path, {str(thread.relative_to(tmp_path)): "1000 500 3" for thread in threads})
-    wait = CoreWait(tmp_path)
-    assert wait.share() is None, "nothing happened"
-    threads[0].write_text("4000 500 9")
-    threads[1].write_text("1000 1500 4")
-    assert wait.share() == 0.25
-    assert 0 <= (CoreWait().share() or 0.0) <= 1

@@ -34,7 +34,7 @@ def test_a_line_with_everything_written(cli: Cli, bundle: str) -> None:
 
     again = cli(*common, "--baseline", "a.json")
     assert again.code in (0, 1), again.err
-    assert "medians beside the baseline" in again.out
+    assert "beside the baseline" in again.out
     assert (again.code == 1) == ("slower than the baseline" in again.out)
 
 
@@ -43,7 +43,6 @@ def test_a_baseline_that_was_faster_ends_with_1(cli: Cli, bundle: str) -> None:
     assert cli(*common, "--out", "a.json").code == 0
     stored = json.loads(Path("a.json").read_text())
     samples = stored["measurements"][0]["samples_ms"]
-    stored["measurements"][0]["machine"]["core_wait"] = 0.0
     slow = {**samples, "score": [1e6] * 50}
     for times, code in ((slow, 0), ({**samples, "geometry": [-1e6] * 50}, 1)):
         stored["measurements"][0]["samples_ms"] = times
@@ -59,7 +58,7 @@ def test_a_baseline_that_was_faster_ends_with_1(cli: Cli, bundle: str) -> None:
 def test_gaps_are_told_one_by_one(cli: Cli, bundle: str) -> None:
     ended = cli("bench", bundle, "--frames", 4, "--idle-gaps", "0,5", "--warm-up", 0, "--threads", 1)
     assert ended.code == 0, ended.err
-    assert "after 0 ms of idling" in ended.out and "after 5 ms of idling" in ended.out
+    assert "score after 0 ms" in ended.out and "score after 5 ms" in ended.out
 
 
 @pytest.mark.parametrize(

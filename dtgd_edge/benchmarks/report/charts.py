@@ -15,7 +15,7 @@ from dtgd_edge.sheet import Plot, Point
 MOST_DOTS = 1000
 MOST_SERIES = 6  # colours
 _MOST_STEPS = 400
-_WIDE = 560
+_WIDE, _ROOM = 560, 52  # four digits
 _MARGIN = 1.05
 # Numbers of a logarithmic axis, times powers of ten; the fine ones where it is shorter than from 1 to 10.
 _COARSE, _FINE, _NARROW = (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), 10
@@ -54,7 +54,7 @@ def latency_chart(series: Sequence[Series], deadline_ms: float | None) -> Plot:
     """A dot per frame; of very many, the slowest of neighbours."""
     low, high, ticks = _time_axis(series, deadline_ms)
     frames = max(len(each.totals_ms) for each in series)
-    plot = Plot("Time to verdict, frame by frame", (0, frames), (low, high), _WIDE)
+    plot = Plot("Time to verdict, frame by frame", (0, frames), (low, high), _WIDE, _ROOM)
     plot.axes("frame", "ms to verdict", _counts(frames), ticks)
     for each in series:
         step = math.ceil(len(each.totals_ms) / MOST_DOTS)

@@ -8,8 +8,14 @@ from string import Template
 from dtgd_edge.atomic import written_whole
 from dtgd_edge.benchmarks.baseline import Comparison
 from dtgd_edge.benchmarks.report.charts import MOST_DOTS, Series, latency_chart, series_of, share_chart
-from dtgd_edge.benchmarks.report.words import comparison_words, machine_words, stage_name, timings_words
-from dtgd_edge.benchmarks.timing import LOOP, TOTAL, Measurement, Stages
+from dtgd_edge.benchmarks.report.words import (
+    comparison_words,
+    machine_words,
+    stage_name,
+    stage_rows,
+    timings_words,
+)
+from dtgd_edge.benchmarks.timing import LOOP, TOTAL, Measurement
 from dtgd_edge.benchmarks.timings import Timings
 from dtgd_edge.errors import SinkError
 from dtgd_edge.sheet import minute_text, safe, style, table
@@ -113,19 +119,13 @@ def _charts(series: Sequence[Series], first: Measurement) -> str:
 def _tables(timings: Timings) -> list[str]:
     found = []
     for measured in timings.measurements:
-        title = f"{measured.precision} on {measured.device}"
-        if not measured.after_gaps:
-            found.append(_stages_table(title, measured.stages_ms))
-        for after in measured.after_gaps:
-            found.append(_stages_table(f"{title}, after {after.gap_ms:g} ms of idling", after.stages_ms))
+        rows = [
+            [safe(stage), str(p.count), *map(_ms, (p.p50, p.p95, p.p99, p.max))]
+            for stage, p in stage_rows(measured).items()
+        ]
+        strong = {index for index, stage in enumerate(stage_rows(measured)) if stage.startswith(TOTAL)}
+        found.append(table(safe(f"{measured.precision} on {measured.device}"), _COLUMNS, rows, strong))
     return found
-
-
-def _stages_table(title: str, stages: Stages) -> str:
-    rows = [
-        [safe(stage), str(p.count), *map(_ms, (p.p50, p.p95, p.p99, p.max))] for stage, p in stages.items()
-    ]
-    return table(safe(title), _COLUMNS, rows, {len(rows) - 1})
 
 
 def _baseline(comparison: Comparison) -> str:
@@ -135,14 +135,17 @@ def _baseline(comparison: Comparison) -> str:
             safe(change.bundle),
             _ms(change.then_ms),
             _ms(change.now_ms),
-            _ms(change.noise_ms),
+            f"±{_ms(change.noise_ms)}",
             "slower" if change.is_slower else "faster" if change.is_faster else "",
         ]
         for change in comparison.changes
     ]
     strong = {index for index, change in enumerate(comparison.changes) if change.is_slower}
-    columns = ("median, milliseconds", "bundle", "baseline", "now", "chance", "")
-    note = "A difference below the last number may be chance: how far the medians wandered within both runs."
+    columns = ("median, milliseconds", "bundle", "baseline", "now", "chance explains", "")
+    note = (
+        "What chance explains: how far the medians wandered within both runs, and what their median frames "
+        "waited for a core."
+    )
     return (
         f'<section id="baseline">\n<h2>Baseline</h2>\n<p class="note">{note}</p>\n'
         + table(None, columns, rows, strong)

@@ -3,9 +3,12 @@
 from dtgd_edge.benchmarks.baseline import Change, Comparison
 from dtgd_edge.benchmarks.machine import Machine
 from dtgd_edge.benchmarks.pace import Takt
-from dtgd_edge.benchmarks.timing import LOOP
+from dtgd_edge.benchmarks.timing import LOOP, NO_CORE, TOTAL, Measurement
 from dtgd_edge.benchmarks.timings import Timings
+from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.runtime.promise import percent_up
+
+_BUSY = 0.05
 
 
 def timings_words(timings: Timings) -> list[str]:
@@ -22,16 +25,42 @@ def timings_words(timings: Timings) -> list[str]:
         f"without a session the line judges {loop.frames_per_s:.0f} frames a second at most; all but the "
         f"score takes {loop.stages_ms[LOOP].p99:.2f} ms in 99 of 100 frames"
     )
-    return said
+    busy = {path: busy_words(measured) for path, measured in timings.of_bundles}
+    return said + [f"{path}: {words}" for path, words in busy.items() if words]
+
+
+def busy_words(measured: Measurement) -> str:
+    """A warning if other programs had the cores in the median frame; "" if not."""
+    stages = measured.stages_ms
+    waited_ms, total_ms = (stages[stage].p50 if stage in stages else None for stage in (NO_CORE, TOTAL))
+    if not waited_ms or not total_ms or waited_ms < _BUSY * total_ms:
+        return ""
+    return (
+        f"other programs were busy: {waited_ms:.1f} of the median frame's {total_ms:.1f} ms went by waiting "
+        "for a core; repeat it when nothing else runs"
+    )
+
+
+def stage_rows(measured: Measurement) -> dict[str, Percentiles]:
+    """Percentiles of each stage, by its name; with idle gaps those of a stage below each other."""
+    if not measured.after_gaps:
+        return measured.stages_ms
+    return {
+        f"{stage} after {after.gap_ms:g} ms": after.stages_ms[stage]
+        for stage in measured.stages_ms
+        for after in measured.after_gaps
+    }
 
 
 def takt_words(takt: Takt) -> str:
     """How many verdicts were late, and how far the others are from it."""
-    share = f"{takt.missed_rate:.1%}" if takt.missed else "none"
+    shares = [f"{takt.missed_rate:.1%}"] if takt.missed else []
+    if takt.missed < takt.parts:
+        shares.append(f"with 95% confidence at most {percent_up(takt.missed_rate_at_most)}")
     distance = f"{abs(takt.margin_ms):.1f} ms {'before' if takt.margin_ms >= 0 else 'after'}"
     return (
-        f"{takt.missed} of {takt.parts} verdicts late ({share}; with 95% confidence at most "
-        f"{percent_up(takt.missed_rate_at_most)}); the 99th percentile comes {distance} the next part is due"
+        f"{takt.missed} of {takt.parts} verdicts late ({', '.join(shares)}); the 99th percentile comes "
+        f"{distance} the next part is due"
     )
 
 
@@ -44,18 +73,11 @@ def machine_words(machine: Machine) -> dict[str, str]:
         "GPU": ", ".join(machine.gpus),
         "Power mode": machine.power_mode,
         "Sensors": ", ".join(map(str, machine.sensors)),
-        "Load": _load_words(machine),
+        "Load": "" if machine.load is None else f"{machine.load}",
         "System": f"{machine.system}, Python {machine.python}",
         "Versions": ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
     }
     return {name: text for name, text in known.items() if text}
-
-
-def _load_words(machine: Machine) -> str:
-    said = [] if machine.load is None else [f"{machine.load}"]
-    if machine.core_wait is not None:
-        said.append(f"waited for a core {machine.core_wait:.1%} of the time")
-    return ", ".join(said)
 
 
 def comparison_words(comparison: Comparison) -> list[str]:

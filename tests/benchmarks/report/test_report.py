@@ -11,11 +11,12 @@ import pytest
 
 from dtgd_edge.benchmarks.baseline import compare
 from dtgd_edge.benchmarks.pace import Pace
-from dtgd_edge.benchmarks.report import page_from_timings, timings_words, write_page
+from dtgd_edge.benchmarks.report import page_from_timings, stage_rows, timings_words, write_page
 from dtgd_edge.benchmarks.report.charts import MOST_DOTS, Series, latency_chart, series_of, share_chart
 from dtgd_edge.benchmarks.report.picture import write_plot
 from dtgd_edge.benchmarks.sensors import Sensor
 from dtgd_edge.benchmarks.timings import Timings
+from dtgd_edge.percentiles import Percentiles
 from tests.benchmarks.made import made_timings
 
 PACE = Pace(parts_per_minute=3000)  # a part in 20 ms
@@ -93,8 +94,25 @@ def test_the_page_has_a_row_per_stage_and_the_baseline() -> None:
 
 def test_late_verdicts_are_counted_in_words() -> None:
     ((takt, *_),) = [timings_words(takt_timings())]
-    assert takt.startswith("line/<b>drawn.dtgd at 3000 parts a minute: 6 of 66 verdicts late (9.1%; ")
+    assert takt.startswith("line/<b>drawn.dtgd at 3000 parts a minute: 6 of 66 verdicts late (9.1%, ")
     assert "after the next part is due" in takt
+
+
+def test_a_busy_machine_is_named() -> None:
+    timings = made_timings([10.0] * 60)
+    first = timings.measurements[0]
+    for waited_ms, is_busy in ((0.1, False), (4.0, True)):
+        stages = {**first.stages_ms, "no core": Percentiles.of([waited_ms] * 60)}
+        busy = replace(timings, measurements=(replace(first, stages_ms=stages), timings.measurements[1]))
+        said = [words for words in timings_words(busy) if "4.0 of the median frame's 10.0 ms" in words]
+        assert bool(said) == is_busy
+
+
+def test_gaps_of_a_stage_stand_below_each_other() -> None:
+    timings = made_timings([5.0] * 10 + [7.0] * 10, Pace(idle_gaps_ms=(0.0, 50.0)))
+    rows = stage_rows(timings.measurements[0])
+    scores = [(stage, p.p50) for stage, p in rows.items() if stage.startswith("score")]
+    assert scores == [("score after 0 ms", 5.0), ("score after 50 ms", 7.0)]
 
 
 def test_dots_and_deadline_lie_where_the_numbers_are() -> None:
