@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RTX := $(VENV)/.rtx
 
-.PHONY: help demo test lint bench bench-peers soak faults clean
-.PHONY: help demo test lint bench scale soak faults clean
+.PHONY: help demo test lint bench bench-peers scale soak faults clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
