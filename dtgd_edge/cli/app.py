@@ -12,6 +12,7 @@ from dtgd_edge.cli import (
     calibrate,
     data,
     demo,
+    distil,
     doctor,
     evaluate,
     export,
@@ -44,6 +45,7 @@ app.command()(demo.demo)
 app.command()(sample.sample)
 app.command()(data.data)
 app.command()(train.train)
+app.command()(distil.distil)
 app.command()(export.export)
 app.command()(calibrate.calibrate)
 app.command()(promise.promise)

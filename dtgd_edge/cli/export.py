@@ -10,7 +10,7 @@ from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_e
 from dtgd_edge.cli.train import read_pictures
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import ConfigError
-from dtgd_edge.workspace import newest_checkpoint
+from dtgd_edge.workspace import known_graph, newest_checkpoint
 
 if TYPE_CHECKING:
     from dtgd_edge.bundle import ParityRecord
@@ -21,8 +21,14 @@ AUTO = "auto"
 
 def export(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint folder; default: the newest.")
+        Path | None, typer.Argument(help="A checkpoint folder; default: the newest of --graph.")
     ] = None,
+    graph: Annotated[
+        str,
+        typer.Option(
+            help="full, compact, or auto: the newest of both, a compact one only if it holds (see distil)."
+        ),
+    ] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8 or auto (the fastest here).")] = "fp32",
     target: Annotated[
         str, typer.Option(help="What INT8 is made for: auto, cpu, tensorrt or a file; see export/targets.")
@@ -74,15 +80,22 @@ def export(
     if engine:
         require_builder()
     wanted = None if precision == AUTO else known_precision(precision)
+    wanted_graph = known_graph(graph)
     made_for, judged_on = target_from_name(target), judging_session(session)
     if checkpoint is None:
-        checkpoint = newest_checkpoint(workspace)
+        checkpoint = newest_checkpoint(workspace, wanted_graph)
         say(f"checkpoint: {checkpoint} (the newest)")
     if wanted in (None, "int8"):
         say(f"INT8 for: {made_for.placement}, the rest in {made_for.rest}")
+    opened = Checkpoint.open(checkpoint)
+    if wanted_graph not in ("auto", opened.record.graph):
+        raise ConfigError(
+            f"{checkpoint} is a {opened.record.graph} checkpoint; expected a {wanted_graph} one, as --graph "
+            "says; leave that out, or name another checkpoint"
+        )
     pictures = read_pictures(test).test if test else ()
     exporter = Exporter(
-        Checkpoint.open(checkpoint),
+        opened,
         say,
         made_for,
         calibration,

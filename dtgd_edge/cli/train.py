@@ -21,7 +21,7 @@ from rich.progress import (
 from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.train.layouts import LAYOUTS
-from dtgd_edge.workspace import RUNS, newest_checkpoint
+from dtgd_edge.workspace import RUNS, known_graph, newest_checkpoint
 
 if TYPE_CHECKING:
     from dtgd_edge.train.checkpoint import Checkpoint
@@ -61,6 +61,12 @@ def train(
         bool, typer.Option("--resume", help="Go on with --out, or with the newest run.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    graph: Annotated[
+        str,
+        typer.Option(
+            help="full; compact: distil it too (see dtgd-edge distil); auto: and say which to export."
+        ),
+    ] = "full",
     compiled: Annotated[
         bool,
         typer.Option("--compile", help="Run through torch.compile: slow to start, for long runs on CUDA."),
@@ -73,7 +79,13 @@ def train(
         from dtgd_edge.train import loop
         from dtgd_edge.train.distributed import joined
         from dtgd_edge.train.recipe import Recipe, read_recipe
+    wanted = known_graph(graph)
     with joined(device) as world:
+        if world.size > 1 and wanted != "full":
+            raise ConfigError(
+                f"--graph {wanted} was given to {world.size} processes; expected one process to distil; "
+                "train with --graph full, then call dtgd-edge distil without torchrun"
+            )
         plan = read_recipe(recipe) if recipe else Recipe()
         if weights is not None:
             plan = replace(plan, teacher=replace(plan.teacher, weights=weights))
@@ -99,13 +111,26 @@ def train(
         if advice is not None:
             ERR.print(f"note: {advice}", markup=False)
         checkpoint = train_shown(pictures, plan, folder, device, resume, compiled)
+    record = checkpoint.record
+    document = {
+        "checkpoint": str(folder),
+        "steps": record.step,
+        "loss": record.loss,
+        "teacher": record.teacher,
+    }
+    if not as_json:
+        OUT.print(f"checkpoint: {folder} (teacher: {record.teacher})", markup=False)
+    if wanted != "full" and record.step == plan.optimiser.steps:  # else Ctrl-C ended it
+        from dtgd_edge.cli.distil import compact_record, distil_shown, print_compact
+
+        made, comparison = distil_shown(checkpoint, pictures, None, None, device, resume)
+        document["compact"] = compact_record(made, comparison)
+        if wanted == "auto":
+            document["export"] = str(made.folder if comparison.holds else folder)
+        if not as_json:
+            print_compact(made, comparison)
     if as_json:
-        record = checkpoint.record
-        print_json(
-            {"checkpoint": str(folder), "steps": record.step, "loss": record.loss, "teacher": record.teacher}
-        )
-        return
-    OUT.print(f"checkpoint: {folder} (teacher: {checkpoint.record.teacher})")
+        print_json(document)
 
 
 def size_from_text(text: str) -> tuple[int, int]:

@@ -24,8 +24,9 @@ from dtgd_edge.train.graph import MAP_STRIDE
 
 
 def bundle_name(record: CheckpointRecord) -> str:
-    """What the bundles of a checkpoint are called after: the folder that was trained on."""
-    return Path(record.data).resolve().name or "part"
+    """What the bundles of a checkpoint are called after: the folder that was trained on, and the graph."""
+    name = Path(record.data).resolve().name or "part"
+    return name if record.graph == "full" else f"{name}-{record.graph}"
 
 
 def draft_bundle(

@@ -13,7 +13,6 @@ from dataclasses import replace
 import torch
 from onnx import ModelProto
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from dtgd_edge.export.calibration import Ranges
@@ -21,13 +20,13 @@ from dtgd_edge.export.onnx import node_scopes
 from dtgd_edge.train.batches import BatchMaker
 from dtgd_edge.train.checkpoint import JudgingFrames
 from dtgd_edge.train.graph import ScoringGraph, calibrate_levels
+from dtgd_edge.train.losses import distance_difference
 from dtgd_edge.train.networks import cosine
 from dtgd_edge.train.recipe import Recipe
 
 LEARNING_RATE = 2e-5  # the weights are trained; more would undo it before it helps
 BATCH = 4
 MOST_STEPS = 500
-_NEAR = 4.0  # distances beyond this many times the edge of normal are far from every verdict
 
 
 def conv_input_ranges(model: ModelProto, ranges: Ranges) -> Ranges:
@@ -70,7 +69,7 @@ def fine_tuned(
         pictures = torch.from_numpy(maker.batch(step).corrupted)
         with torch.no_grad():
             wanted = _distances(graph, pictures)
-        loss = _difference(_distances(student, pictures), wanted, graph.tail.scale)
+        loss = distance_difference(_distances(student, pictures), wanted, graph.tail.scale)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -123,14 +122,3 @@ def _distances(graph: ScoringGraph, pictures: Tensor) -> list[Tensor]:
     """1 - cosine of teacher and decoder, one [B, H_k, W_k] per level."""
     teacher, decoded = graph.tile_features(pictures)
     return [1 - cosine(a, d) for a, d in zip(teacher, decoded, strict=True)]
-
-
-def _difference(found: list[Tensor], wanted: list[Tensor], scale: Tensor) -> Tensor:
-    """Mean difference of distances in units of the levels' scales, as the map counts them."""
-    total = scale.new_zeros(())
-    for level, (a, b) in enumerate(zip(found, wanted, strict=True)):
-        a, b = a / scale[level], b / scale[level]
-        # Far inside a defect any distance will do.
-        weight = _NEAR / b.detach().abs().clamp_min(_NEAR)
-        total = total + (weight * F.smooth_l1_loss(a, b, reduction="none", beta=0.1)).mean()
-    return total

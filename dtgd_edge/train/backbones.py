@@ -4,7 +4,7 @@ He et al. 2015 (ResNet) and Zagoruyko & Komodakis 2016 (Wide ResNet). Only the s
 asked for are built; the classifier never is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,11 @@ class BackboneSpec:
         expansion = 4 if self.block == "bottleneck" else 1
         return self.width * (1 << (stage - 1)) * expansion
 
+    def is_within(self, other: "BackboneSpec") -> bool:
+        """Whether it is the other, or that with fewer blocks on some stages: its weights fit then."""
+        fewer = all(a <= b for a, b in zip(self.depths, other.depths, strict=True))
+        return fewer and replace(self, depths=other.depths) == other
+
 
 BACKBONES = {
     "resnet18": BackboneSpec("basic", (2, 2, 2, 2)),
@@ -41,6 +46,7 @@ BACKBONES = {
     "resnet50": BackboneSpec("bottleneck", (3, 4, 6, 3)),
     "wide_resnet50_2": BackboneSpec("bottleneck", (3, 4, 6, 3), inner_width=128),
     "resnet18_half": BackboneSpec("basic", (2, 2, 2, 2), width=32, inner_width=32),
+    "resnet10_half": BackboneSpec("basic", (1, 1, 1, 1), width=32, inner_width=32),
     "resnet18_quarter": BackboneSpec("basic", (2, 2, 2, 2), width=16, inner_width=16),
 }
 
@@ -87,15 +93,23 @@ class ResNet(nn.Module):
 
     forward: float [B, 3, H, W], normalised, to one feature per stage:
     [B, C1, H/4, W/4], [B, C2, H/8, W/8], [B, C3, H/16, W/16], ...
+
+    Args:
+        spec: the architecture.
+        stages: the last stage.
+        start: where it begins: 0 with the stem, n with stage n, on what another network made.
+        inputs: channels of that; read with a start other than 0 only.
     """
 
-    def __init__(self, spec: BackboneSpec, stages: int = 3) -> None:
+    def __init__(self, spec: BackboneSpec, stages: int = 3, start: int = 0, inputs: int = 0) -> None:
         super().__init__()
         self.spec = spec
-        self.conv1 = nn.Conv2d(3, spec.width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(spec.width)
-        inputs = spec.width
-        for stage in range(1, stages + 1):
+        if start == 0:
+            self.conv1 = nn.Conv2d(3, spec.width, 7, 2, 3, bias=False)
+            self.bn1 = nn.BatchNorm2d(spec.width)
+            inputs = spec.width
+        self.start = max(1, start)  # the first stage
+        for stage in range(self.start, stages + 1):
             self.add_module(f"layer{stage}", _stage(spec, stage, inputs))
             inputs = spec.channels(stage)
         self.stages = stages
@@ -104,13 +118,16 @@ class ResNet(nn.Module):
         """float [B, 3, H, W] to [B, width, H/4, W/4]."""
         return F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x)
+    def after_stem(self, x: Tensor) -> list[Tensor]:
+        """One feature per stage, of what the stem made."""
         features = []
-        for stage in range(1, self.stages + 1):
+        for stage in range(self.start, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
             features.append(x)
         return features
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.after_stem(self.stem(x))
 
 
 def backbone_spec(name: str) -> BackboneSpec:

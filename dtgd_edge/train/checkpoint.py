@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -46,6 +47,7 @@ class CheckpointRecord:
         data: the folder trained on, as it was given.
         frame_size_hw: size of all training pictures; None when they differ.
         loss: of the last step.
+        source: digest of the weights that a compact checkpoint was distilled from; None: it is a full one.
     """
 
     schema: int
@@ -57,6 +59,12 @@ class CheckpointRecord:
     data: str
     frame_size_hw: tuple[int, int] | None
     loss: float
+    source: str | None = None
+
+    @property
+    def graph(self) -> Literal["full", "compact"]:
+        """Which graph it makes."""
+        return "full" if self.source is None else "compact"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +86,7 @@ class JudgingFrames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A checkpoint opened: its record and its tensors (see loop.py and tuning.py for their prefixes)."""
+    """A checkpoint opened: its record and its tensors (see loop.py and teaching.py for their prefixes)."""
 
     record: CheckpointRecord
     tensors: dict[str, Tensor]
@@ -134,9 +142,9 @@ class Checkpoint:
             DataError: the weights are of another architecture.
         """
         recipe = self.record.recipe
-        tuned = recipe.teacher.variant == "tuned"
+        learnt = recipe.teacher.variant != "frozen"
         with self._architecture_checked():
-            network = DTGD(self._teacher("tuned_average." if tuned else "teacher."), recipe.student)
+            network = DTGD(self._teacher("tuned_average." if learnt else "teacher."), recipe.student)
             network.student.load_state_dict(tensors_under(self.tensors, "average."))
         return network.eval()
 

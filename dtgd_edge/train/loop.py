@@ -1,7 +1,6 @@
 """The training loop: pictures to checkpoint."""
 
 import contextlib
-import copy
 import functools
 import importlib.util
 import logging
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dtgd_edge.errors import ConfigError, DataError
-from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
+from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet, backbone_spec
 from dtgd_edge.train.batches import Batch, BatchMaker, calibration_frames, judging_defects
 from dtgd_edge.train.checkpoint import (
     SCHEMA,
@@ -32,7 +31,8 @@ from dtgd_edge.train.checkpoint import (
 )
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
 from dtgd_edge.train.distributed import World, joined, mean_over_processes
-from dtgd_edge.train.losses import dtgd_losses, teacher_loss
+from dtgd_edge.train.graph import distil
+from dtgd_edge.train.losses import dtgd_losses
 from dtgd_edge.train.margin import with_margin, without_margin
 from dtgd_edge.train.memory import Memory, memory_of
 from dtgd_edge.train.networks import DTGD
@@ -40,6 +40,8 @@ from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.stitching import cut
 from dtgd_edge.train.symmetry import with_symmetry
 from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.train.teaching import Teaching, average_into
+from dtgd_edge.train.thinning import Thinning
 from dtgd_edge.train.tuning import Tuning
 from dtgd_edge.workspace import CHECKPOINT
 
@@ -60,7 +62,8 @@ class Progress:
         step, steps: done, and to do.
         loss: all that the step lowered.
         consistency, dissimilarity, gate: the student's terms, unweighted.
-        teacher: the part of a tuned teacher; 0 while none learns.
+        teacher: the part of a learning teacher; 0 while none learns.
+        agreement: the student's difference from what it is distilled from, unweighted; 0 without that.
     """
 
     step: int
@@ -70,6 +73,7 @@ class Progress:
     dissimilarity: float
     gate: float
     teacher: float
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ def train(
     compiled: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     save_every_steps: int = SAVE_EVERY_STEPS,
+    full: Checkpoint | None = None,
 ) -> Checkpoint:
     """Train DTGD on good pictures.
 
@@ -110,6 +115,7 @@ def train(
             tried there.
         report: is called after each step.
         save_every_steps: how often a checkpoint is written on the way.
+        full: what a compact checkpoint is distilled from; its recipe must ask for a thin teacher then.
 
     Returns:
         The checkpoint, opened.
@@ -121,7 +127,7 @@ def train(
         ProcessLost: another of the processes failed.
     """
     with joined(device) as world, _tuned_convolutions(world.device):
-        return _train(data, recipe, folder, world, resume, compiled, report, save_every_steps)
+        return _train(data, recipe, folder, world, resume, compiled, report, save_every_steps, full)
 
 
 def _train(
@@ -133,6 +139,7 @@ def _train(
     compiled: bool,
     report: Callable[[Progress], None],
     save_every_steps: int,
+    full: Checkpoint | None,
 ) -> Checkpoint:
     where, places = world.device, world.places(recipe.optimiser.batch)
     if compiled:
@@ -143,37 +150,48 @@ def _train(
     earlier = Checkpoint.open(folder) if resume and (folder / CHECKPOINT).exists() else None
     if earlier is None:
         with world.first_goes_first():
-            teacher = load_teacher(recipe.teacher, LOGGER.info if world.is_first else LOGGER.debug)
+            teacher = _first_teacher(recipe, full, LOGGER.info if world.is_first else LOGGER.debug)
         plan = resolved(recipe, teacher.backbone)
         recipe = world.from_first(lambda: with_symmetry(plan, frames, LOGGER.info))
     else:
-        teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data)
+        teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data, full)
     network = DTGD(teacher.network, recipe.student)
     if recipe.student.start == "teacher":
         network.start_encoder()
     network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    tuning = Tuning(network.teacher, recipe) if recipe.teacher.variant == "tuned" else None
+    teaching = _teaching(network, recipe, full, where)
     if compiled:  # at their first call; names stay
-        for part in (network.teacher, network.student, *([tuning.normal] if tuning else [])):
+        for part in {network.teacher, network.student, teaching.normal}:
             part.compile()
     optimiser = torch.optim.Adam(network.student.parameters(), recipe.optimiser.learning_rate, (0.5, 0.999))
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
     if earlier is not None:
-        first, loss = _restore(earlier, network, average, optimiser, tuning)
+        first, loss = _restore(earlier, network, average, optimiser, teaching)
     elif world.is_first:
         save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
+    learns = recipe.teacher.variant != "frozen"
     calls = _Calls(
-        network.teacher if tuning is None else world.shared(network.teacher), world.shared(network.student)
+        world.shared(network.teacher) if learns else network.teacher, world.shared(network.student)
     )
+    source = None if full is None else full.record.weights_sha256
 
     def save(step: int, memory: Memory | None = None) -> None:
         def record(name: str, digest: str) -> CheckpointRecord:
             return CheckpointRecord(
-                SCHEMA, recipe, step, name, digest, teacher.origin, str(data.root), data.frame_size_hw, loss
+                SCHEMA,
+                recipe,
+                step,
+                name,
+                digest,
+                teacher.origin,
+                str(data.root),
+                data.frame_size_hw,
+                loss,
+                source,
             )
 
-        tensors = _tensors(network, average, optimiser, tuning)
+        tensors = _tensors(network, average, optimiser, teaching)
         if memory is not None:
             tensors |= {f"memory.{k}": v for k, v in memory.state_dict().items()}
         save_checkpoint(folder, tensors, record)
@@ -183,7 +201,7 @@ def _train(
     workers = max(1, min(world.cores // 2, MOST_WORKERS))
     with _deferred_interrupt(is_alone=world.size == 1) as interrupted:
         for batch in maker.batches(first, steps, places, workers):
-            progress = _step(network, calls, optimiser, average, tuning, batch, recipe, step + 1, where)
+            progress = _step(network, calls, optimiser, average, teaching, batch, recipe, step + 1, where)
             step, loss = step + 1, progress.loss
             if not math.isfinite(loss):
                 raise DataError(
@@ -200,7 +218,7 @@ def _train(
                 save(step)
     with world.first_goes_first():
         if world.is_first:
-            save(step, _memory(network, tuning, frames, recipe, where))
+            save(step, _memory(teaching.shipped(), frames, recipe, where))
         return Checkpoint.open(folder)
 
 
@@ -214,9 +232,10 @@ def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
     if student == "auto":
         # A denoiser needs no more than a ResNet-18 as wide as the teacher's first stage.
         student = teacher_backbone if teacher_backbone.startswith("resnet18") else "resnet18"
+    fits = backbone_spec(student).is_within(backbone_spec(teacher_backbone))
     if start == "auto":
-        start = "teacher" if student == teacher_backbone else "random"
-    if start == "teacher" and student != teacher_backbone:
+        start = "teacher" if fits else "random"
+    if start == "teacher" and not fits:
         raise ConfigError(
             f"student.start is teacher, but the student is a {student} and the teacher a {teacher_backbone}; "
             "expected the same backbone; set student.backbone to the teacher's or start to random"
@@ -262,7 +281,7 @@ def _step(
     calls: _Calls,
     optimiser: torch.optim.Adam,
     average: dict[str, Tensor],
-    tuning: Tuning | None,
+    teaching: Teaching,
     batch: Batch,
     recipe: Recipe,
     step: int,
@@ -275,30 +294,25 @@ def _step(
     clean = tensor_from_frames(batch.clean, device, margin)
     corrupted = tensor_from_frames(batch.corrupted, device, margin)
     mask = with_margin(_sent(batch.mask, device), margin, dims=(2, 3))
-    both = torch.cat([clean, corrupted])
-    learning = tuning if tuning is not None and tuning.has_begun(step) else None
     with _autocast(device):
-        with torch.no_grad():
-            frozen = (calls.teacher if tuning is None else tuning.normal)(both)
-        tuned = frozen if learning is None else calls.teacher(both)
-        normal = [f[: len(clean)] for f in frozen]
-        anomalous = [f[len(clean) :].detach() for f in tuned]
-        features = calls.student(corrupted, anomalous)
+        seen = teaching.see(calls.teacher, torch.cat([clean, corrupted]), step)
+        features = calls.student(network.encoder_input(corrupted, seen.anomalous), seen.anomalous)
     # The mask's pull comes in over the first fifth, once the student has something to agree with.
     ramp = min(1.0, step / (0.2 * recipe.optimiser.steps))
-    losses = dtgd_losses(features, normal, anomalous, mask, recipe.loss, ramp)
-    of_teacher = mask.new_zeros(()) if learning is None else teacher_loss(tuned, frozen, mask)
-    total = losses.total + of_teacher  # no parameter is in both
+    losses = dtgd_losses(features, seen.normal, seen.anomalous, mask, recipe.loss, ramp)
+    of_teacher = teaching.loss(seen, mask, step)
+    agreement = teaching.agreement(seen, features.decoded)
+    # No parameter is in the student's terms and in the teacher's.
+    total = losses.total + ramp * recipe.loss.agreement * agreement + of_teacher
     optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.student.parameters(), recipe.optimiser.clip)
     optimiser.step()
     decay = min(recipe.optimiser.average, (1 + step) / (10 + step))
-    _average(network.student, average, decay)
-    if learning is not None:
-        learning.update(rate / recipe.optimiser.learning_rate)
-        _average(network.teacher, learning.average, decay)
-    terms = torch.stack([total, losses.consistency, losses.dissimilarity, losses.gate, of_teacher])
+    average_into(average, network.student, decay)
+    if seen.learnt is not None:
+        teaching.update(rate / recipe.optimiser.learning_rate, decay)
+    terms = torch.stack([total, losses.consistency, losses.dissimilarity, losses.gate, of_teacher, agreement])
     return Progress(step, recipe.optimiser.steps, *mean_over_processes(terms.detach()).tolist())
 
 
@@ -348,15 +362,6 @@ def _check_compiler(device: torch.device) -> None:
         )
 
 
-@torch.no_grad()
-def _average(module: nn.Module, average: dict[str, Tensor], decay: float) -> None:
-    for name, value in module.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - decay)
-        else:
-            average[name].copy_(value)
-
-
 @contextlib.contextmanager
 def _autocast(device: torch.device) -> Iterator[None]:
     """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than float32."""
@@ -375,16 +380,10 @@ def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> Ju
     return JudgingFrames(normals, defects, masks, calibration_frames(fit, recipe, MOST_FITTED))
 
 
-def _memory(
-    network: DTGD, tuning: Tuning | None, frames: np.ndarray, recipe: Recipe, device: torch.device
-) -> Memory | None:
-    """What the finished teacher remembers of the good parts that it was trained on."""
+def _memory(teacher: ResNet, frames: np.ndarray, recipe: Recipe, device: torch.device) -> Memory | None:
+    """What the teacher that ships remembers of the good parts that it was trained on."""
     if not recipe.memory.size:
         return None
-    teacher = network.teacher
-    if tuning is not None:
-        teacher = copy.deepcopy(teacher)
-        teacher.load_state_dict(tuning.average)
     grid, margin = recipe.geometry.tile_grid, recipe.geometry.margin
 
     def features() -> Iterator[list[Tensor]]:
@@ -396,17 +395,36 @@ def _memory(
 
 
 def _tensors(
-    network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam, tuning: Tuning | None
+    network: DTGD, average: dict[str, Tensor], optimiser: torch.optim.Adam, teaching: Teaching
 ) -> dict[str, Tensor]:
-    """Collect what a checkpoint holds: teacher. (the normal one), student., average. and adam.<moment>.
-    tensors, and those of a tuned teacher.
+    """Collect what a checkpoint holds: teacher. (as it came), student., average. and adam.<moment>. tensors,
+    and those of a teacher that learns.
     """
-    normal = network.teacher if tuning is None else tuning.normal
-    tensors = {f"teacher.{k}": v for k, v in normal.state_dict().items()}
+    tensors = {f"teacher.{k}": v for k, v in teaching.normal.state_dict().items()}
     tensors |= {f"student.{k}": v for k, v in network.student.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
     tensors |= optimiser_tensors(optimiser, network.student, "adam.")
-    return tensors if tuning is None else tensors | tuning.tensors()
+    return tensors | teaching.tensors()
+
+
+def _first_teacher(recipe: Recipe, full: Checkpoint | None, say: Callable[[str], None]) -> Teacher:
+    """What a run starts from: the recipe's weights, or the full teacher, where that is as thin already."""
+    if full is None or recipe.teacher.backbone != full.record.recipe.teacher.backbone:
+        return load_teacher(recipe.teacher, say)
+    return Teacher(full.network().teacher, recipe.teacher.backbone, full.record.teacher)
+
+
+def _teaching(network: DTGD, recipe: Recipe, full: Checkpoint | None, device: torch.device) -> Teaching:
+    variant = recipe.teacher.variant
+    if (variant == "thin") != (full is not None):
+        raise ConfigError(
+            f"teacher.variant is {variant}, and {'no' if full is None else 'a'} full checkpoint was given to "
+            "distil; expected one with a thin teacher, and only then; use dtgd-edge distil for compact graphs"
+        )
+    if full is not None:
+        graph = distil(full).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Thinning(network, recipe, graph)
+    return Tuning(network, recipe) if variant == "tuned" else Teaching(network)
 
 
 def _same_teacher(checkpoint: Checkpoint) -> Teacher:
@@ -415,7 +433,7 @@ def _same_teacher(checkpoint: Checkpoint) -> Teacher:
     return Teacher(checkpoint.normal_teacher(), backbone, checkpoint.record.teacher)
 
 
-def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recipe:
+def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet, full: Checkpoint | None) -> Recipe:
     """Make sure that it is the same run that goes on; returns its recipe, resolved."""
     record = checkpoint.record
     backbone = record.recipe.teacher.backbone
@@ -430,6 +448,11 @@ def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet) -> Recip
             f"{checkpoint.folder} was trained on {record.data}; expected the same pictures to resume it, not "
             f"{data.root}; leave --resume out, or choose another --out"
         )
+    if record.source != (None if full is None else full.record.weights_sha256):
+        raise ConfigError(
+            f"{checkpoint.folder} was distilled from another checkpoint; expected the same one to resume it; "
+            "name that one, leave --resume out, or choose another --out"
+        )
     return record.recipe
 
 
@@ -438,7 +461,7 @@ def _restore(
     network: DTGD,
     average: dict[str, Tensor],
     optimiser: torch.optim.Adam,
-    tuning: Tuning | None,
+    teaching: Teaching,
 ) -> tuple[int, float]:
     """Put a checkpoint's tensors back; returns its step and loss."""
     tensors = checkpoint.tensors
@@ -446,6 +469,5 @@ def _restore(
     for name, value in tensors_under(tensors, "average.").items():
         average[name].copy_(value)
     restore_optimiser(optimiser, network.student, tensors, "adam.")
-    if tuning is not None:
-        tuning.restore(tensors)
+    teaching.restore(tensors)
     return checkpoint.record.step, checkpoint.record.loss

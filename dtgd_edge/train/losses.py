@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtgd_edge.train.distributed import area
-from dtgd_edge.train.networks import StudentFeatures, cosine
+from dtgd_edge.train.networks import COSINE_EPSILON, StudentFeatures, cosine
 from dtgd_edge.train.recipe import LossRecipe
+
+_NEAR = 4.0  # distances beyond this many times the edge of normal are far from every verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,52 @@ def teacher_loss(tuned: list[Tensor], frozen: list[Tensor], mask: Tensor) -> Ten
     return total
 
 
+def angle_loss(learnt: list[Tensor], wanted: list[Tensor], places: int, chance: torch.Generator) -> Tensor:
+    """How far two networks are from seeing the same angles; their numbers of channels may differ.
+
+    Compared are the cosines between a picture and its corrupted twin at each position, which is what DTGD's
+    distances begin with, and those between all pairs of a few positions of the two.
+
+    Args:
+        learnt: features of the clean pictures and, behind them, the corrupted ones: [2 B, C_k, H_k, W_k].
+        wanted: another network's, of the same, [2 B, C'_k, H_k, W_k].
+        places: most positions of a picture that are paired with each other.
+        chance: on the CPU; chooses them.
+    """
+    total = learnt[0].new_zeros((), dtype=torch.float32)
+    for a, b in zip(learnt, wanted, strict=True):
+        total = total + (cosine(*a.chunk(2)) - cosine(*b.chunk(2))).abs().mean()
+        area_px = a.shape[2] * a.shape[3]
+        chosen = torch.randperm(area_px, generator=chance)[:places].to(a.device)
+        total = total + (_angles(a, chosen) - _angles(b, chosen)).abs().mean()
+    return total
+
+
+def _angles(features: Tensor, places: Tensor) -> Tensor:
+    """Cosines between all chosen positions of a picture and its twin: [2 B, C, H, W] to [B, 2 P, 2 P]."""
+    chosen = features.flatten(2)[:, :, places].float()  # [2 B, C, P]
+    both = torch.cat(F.normalize(chosen, dim=1, eps=COSINE_EPSILON).chunk(2), 2)  # [B, C, 2 P]
+    with torch.autocast(features.device.type, enabled=False):
+        return both.transpose(1, 2) @ both
+
+
+def distance_difference(found: list[Tensor], wanted: list[Tensor], scale: Tensor) -> Tensor:
+    """Mean difference of distances in units of the levels' scales, as the map counts them.
+
+    Args:
+        found: 1 - cosine of teacher and decoder, [B, H_k, W_k] per level.
+        wanted: what they should be.
+        scale: of the wanted ones, one per level; see graph.level_constants.
+    """
+    total = scale.new_zeros(())
+    for level, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        a, b = a / scale[level], b / scale[level]
+        # Far inside a defect any distance will do.
+        weight = _NEAR / b.detach().abs().clamp_min(_NEAR)
+        total = total + (weight * F.smooth_l1_loss(a, b, reduction="none", beta=0.1)).mean()
+    return total
+
+
 def masks_at(mask: Tensor, features: list[Tensor]) -> list[Tensor]:
     """Area averages of a mask [B, 1, H, W] on each level's grid, [B, H_k, W_k]; tiny defects stay."""
     return [F.adaptive_avg_pool2d(mask, (f.shape[2], f.shape[3]))[:, 0] for f in features]
@@ -86,12 +134,13 @@ def whole_cosine(a: Tensor, b: Tensor) -> Tensor:
 def consistency_loss(student: StudentFeatures, normal: list[Tensor], recipe: LossRecipe) -> Tensor:
     """Agreement with the normal teacher, per position and as a whole (the latter as in RD4AD)."""
     total = normal[0].new_zeros((), dtype=torch.float32)
-    for cleaned, decoded, target in zip(student.cleaned, student.decoded, normal, strict=True):
+    for decoded, target in zip(student.decoded, normal, strict=True):
         total = total + (1 - cosine(decoded, target)).mean()
-        # Even with weight 0: resuming and several processes expect a gradient in every parameter.
-        total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
         if recipe.global_consistency:
             total = total + recipe.global_consistency * (1 - whole_cosine(decoded, target)).mean()
+    for cleaned, target in zip(student.cleaned, normal[-len(student.cleaned) :], strict=True):
+        # Even with weight 0: resuming and several processes expect a gradient in every parameter.
+        total = total + recipe.encoder_consistency * (1 - cosine(cleaned, target)).mean()
     return total
 
 
@@ -108,11 +157,15 @@ def hinge_dissimilarity(
     teachers agree.
     """
     total = normal[0].new_zeros((), dtype=torch.float32)
+    shared = len(masks) - len(student.cleaned)  # levels on which the encoder has no feature of its own
     for level, mask in enumerate(masks):
         target = cosine(normal[level], anomalous[level])
         limit = (target - margin).clamp_min(0)
         inside = area(mask)
-        for feature, weight in ((student.decoded[level], 1.0), (student.cleaned[level], 0.5)):
+        features = [(student.decoded[level], 1.0)]
+        if level >= shared:
+            features.append((student.cleaned[level - shared], 0.5))
+        for feature, weight in features:
             excess = (cosine(feature, anomalous[level]) - limit).clamp_min(0)
             total = total + weight * (excess * mask).sum() / inside
     return total
@@ -131,7 +184,7 @@ def gate_loss(gates: list[Tensor], masks: list[Tensor]) -> Tensor:
     total = masks[0].new_zeros(())
     if not gates:
         return total
-    for gate, mask in zip(gates, masks, strict=True):
+    for gate, mask in zip(gates, masks[-len(gates) :], strict=True):
         keep = 1 - mask
         weight = keep / area(keep) + mask / area(mask)
         each = F.binary_cross_entropy_with_logits(gate[:, 0].float(), keep, reduction="none")

@@ -14,20 +14,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtgd_edge.train.backbones import BackboneSpec, BasicBlock, ResNet, backbone_spec, set_requires_grad
-from dtgd_edge.train.recipe import StudentRecipe, TNRForm
+from dtgd_edge.train.recipe import Shared, StudentRecipe, TNRForm
 
 LEVELS = 3
 FINEST_STRIDE = 4  # pixels per position of the first level; each further level doubles it
 COSINE_EPSILON = 1e-6
+# The stage that an encoder begins with, by what it shares; 0 is the stem.
+_FIRST_STAGE: dict[Shared, int] = {"nothing": 0, "stem": 1, "stage1": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class StudentFeatures:
     """What the student makes of a batch; one entry per level, finest first.
 
+    An encoder that shares the teacher's first stage has nothing of its own there: its lists begin with the
+    second level then, and end with the last one like all others.
+
     Attributes:
         cleaned: encoder features after TNR, projected to the teacher's channels (F_k).
-        decoded: decoder features, projected to the teacher's channels (D_k).
+        decoded: decoder features, projected to the teacher's channels (D_k); always all levels.
         gates: logits of the keep-gates, [B, 1, H_k, W_k]; empty without TNR.
     """
 
@@ -115,18 +120,28 @@ _TNR_FORMS: dict[TNRForm, type[TNR]] = {"subtract": SubtractingTNR, "inject": In
 
 
 class Decoder(nn.Module):
-    """Bottleneck feature back to three levels: basic blocks and bilinear enlargement."""
+    """Bottleneck feature back to three levels: basic blocks and bilinear enlargement.
 
-    def __init__(self, spec: BackboneSpec, skips: bool = False) -> None:
+    Args:
+        encoder: what made the bottleneck.
+        spec: channels of each level.
+        skips: see StudentRecipe.
+        depth: blocks on each level.
+    """
+
+    def __init__(
+        self, encoder: BackboneSpec, spec: BackboneSpec, skips: bool = False, depth: int = 2
+    ) -> None:
         super().__init__()
         self.skips = skips
         wide = spec.channels(LEVELS + 1)
-        self.bottom = BasicBlock(wide, wide, 1)
+        self.bottom = BasicBlock(encoder.channels(LEVELS + 1), wide, 1)
         blocks = []
         for level in range(LEVELS, 0, -1):
             outputs = spec.channels(level)
-            inputs = wide + outputs if skips else wide
-            blocks.append(nn.Sequential(BasicBlock(inputs, outputs, 1), BasicBlock(outputs, outputs, 1)))
+            inputs = wide + encoder.channels(level) if skips else wide
+            more = [BasicBlock(outputs, outputs, 1) for _ in range(depth - 1)]
+            blocks.append(nn.Sequential(BasicBlock(inputs, outputs, 1), *more))
             wide = outputs
         self.blocks = nn.ModuleList(blocks)
 
@@ -139,10 +154,10 @@ class Decoder(nn.Module):
         """
         x = self.bottom(bottleneck)
         levels = []
-        for block, skip in zip(self.blocks, reversed(cleaned), strict=True):
+        for coarseness, block in enumerate(self.blocks, 1):
             size = (x.shape[2] * 2, x.shape[3] * 2)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, skip], 1) if self.skips else x)
+            x = block(torch.cat([x, cleaned[-coarseness]], 1) if self.skips else x)
             levels.append(x)
         return levels[::-1]
 
@@ -153,14 +168,21 @@ class Student(nn.Module):
     def __init__(self, teacher_spec: BackboneSpec, recipe: StudentRecipe) -> None:
         super().__init__()
         spec = backbone_spec(recipe.backbone)
-        self.encoder = ResNet(spec, stages=LEVELS + 1)
+        start = _FIRST_STAGE[recipe.shares]
+        self.shares = start > 0
+        shared = teacher_spec.channels(1) if start == 2 else teacher_spec.width
+        self.encoder = ResNet(spec, LEVELS + 1, start, shared)
         levels = range(1, LEVELS + 1)
         pairs = [(spec.channels(k), teacher_spec.channels(k)) for k in levels]
+        own = pairs[self.encoder.start - 1 :]
         form = _TNR_FORMS.get(recipe.tnr)
-        self.tnr = None if form is None else nn.ModuleList(form(*pair) for pair in pairs)
-        self.decoder = Decoder(spec, recipe.skips)
-        self.cleaned_heads = nn.ModuleList(_head(*pair) for pair in pairs)
-        self.decoded_heads = nn.ModuleList(_head(*pair) for pair in pairs)
+        self.tnr = None if form is None else nn.ModuleList(form(*pair) for pair in own)
+        decoder = spec if recipe.decoder == "auto" else backbone_spec(recipe.decoder)
+        self.decoder = Decoder(spec, decoder, recipe.skips, recipe.decoder_blocks)
+        self.cleaned_heads = nn.ModuleList(_head(*pair) for pair in own)
+        self.decoded_heads = nn.ModuleList(
+            _head(decoder.channels(k), teacher_spec.channels(k)) for k in levels
+        )
         # Not TNR: its gate would start saturated, where "keep nearly everything" is meant.
         for module in (*self.encoder.modules(), *self.decoder.modules()):
             if isinstance(module, nn.Conv2d):
@@ -170,15 +192,16 @@ class Student(nn.Module):
         """Denoise a batch.
 
         Args:
-            x: normalised pictures, [B, 3, 256, 256].
+            x: what the encoder begins with, from DTGD.encoder_input.
             teacher: the anomaly teacher's features of the same pictures, detached.
         """
         levels, gates = [], []
-        x = self.encoder.stem(x)  # [B, 64, 64, 64]
-        for level in range(1, LEVELS + 1):
+        if not self.shares:
+            x = self.encoder.stem(x)  # [B, 64, 64, 64]
+        for place, level in enumerate(range(self.encoder.start, LEVELS + 1)):
             x = self.encoder.get_submodule(f"layer{level}")(x)
             if self.tnr is not None:
-                x, gate = self.tnr[level - 1](x, teacher[level - 1])
+                x, gate = self.tnr[place](x, teacher[level - 1])
                 gates.append(gate)
             levels.append(x)
         bottleneck = self.encoder.get_submodule(f"layer{LEVELS + 1}")(x)  # [B, 512, 8, 8]
@@ -204,12 +227,28 @@ class DTGD(nn.Module):
         super().__init__()
         self.teacher = teacher
         self.student = Student(teacher.spec, student)
+        self.shares = student.shares
         set_requires_grad(self.teacher, False)
         self.train()
 
     def start_encoder(self) -> None:
         """Copy the teacher's stages into the encoder, before training; the last stage stays random."""
         self.student.encoder.load_state_dict(self.teacher.state_dict(), strict=False)
+
+    def encoder_input(self, x: Tensor, teacher: list[Tensor], stem: Tensor | None = None) -> Tensor:
+        """What the student's encoder begins with: the pictures, or what it shares of the teacher, detached.
+
+        Args:
+            x: normalised pictures, [B, 3, 256, 256].
+            teacher: the teacher's features of them.
+            stem: what the teacher's stem makes of them; None: it is computed, where it is needed.
+        """
+        if self.shares == "nothing":
+            return x
+        if self.shares == "stage1":
+            return teacher[0].detach()
+        with torch.no_grad():
+            return self.teacher.stem(x) if stem is None else stem
 
     def train(self, mode: bool = True) -> "DTGD":
         """Switch the student; the teacher's batch norms always use their stored statistics."""
@@ -219,8 +258,9 @@ class DTGD(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], StudentFeatures]:
         """Score-time path: the picture itself is what the anomaly teacher sees."""
-        teacher = self.teacher(x)
-        return teacher, self.student(x, teacher)
+        stem = self.teacher.stem(x)
+        teacher = self.teacher.after_stem(stem)
+        return teacher, self.student(self.encoder_input(x, teacher, stem), teacher)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

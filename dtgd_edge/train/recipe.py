@@ -9,9 +9,10 @@ from dtgd_edge.errors import ConfigError
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.synth import FAMILIES
 
-Variant = Literal["frozen", "tuned"]
+Variant = Literal["frozen", "tuned", "thin"]
 TNRForm = Literal["subtract", "inject", "off"]
 Fusion = Literal["calibrated", "sum", "product"]
+Shared = Literal["nothing", "stem", "stage1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,10 @@ class TeacherRecipe:
         backbone: a name from dtgd_edge.train.backbones, or "auto": whatever the weights are for.
         weights: "auto", "imagenet", "shipped", "random" or a path to .safetensors or .pth.
         variant: "frozen": one network that never learns is both teachers (F); "tuned": the anomaly
-            teacher is a copy that learns from the synthetic anomalies, and the one that ships (U).
-        learning_rate: of the tuned teacher, the highest; it falls as the student's does.
+            teacher is a copy that learns from the synthetic anomalies, and the one that ships (U);
+            "thin": the one network that is both learns to see as the teacher of a full checkpoint does,
+            for a compact graph; `dtgd-edge distil` sets it (see compact.py).
+        learning_rate: of a tuned or thin teacher, the highest; it falls as the student's does.
     """
 
     backbone: str = "auto"
@@ -50,12 +53,26 @@ class StudentRecipe:
         skips: give the decoder the cleaned encoder features too, level by level.
         start: the encoder's first weights: "teacher" copies the teacher's, which must have the same backbone,
             "random" learns from scratch, "auto" copies where it can.
+        shares: what the encoder takes from the teacher instead of computing it itself: "nothing", the "stem"
+            or also "stage1". No noise is removed from what is shared; that is left to the stages behind it.
+        decoder: "auto" (as wide as the encoder) or the name of a ResNet of basic blocks, whose widths it has.
+        decoder_blocks: residual blocks on each of the decoder's levels.
     """
 
     backbone: str = "auto"
     tnr: TNRForm = "subtract"
     skips: bool = True
     start: Literal["auto", "teacher", "random"] = "auto"
+    shares: Shared = "nothing"
+    decoder: str = "auto"
+    decoder_blocks: Literal[1, 2] = 2
+
+    def __post_init__(self) -> None:
+        if self.skips and self.shares == "stage1":
+            raise ConfigError(
+                "student.skips is true and student.shares is stage1, whose feature nothing has cleaned; "
+                "expected only one of them; share the stem at most, or leave the skips out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,7 @@ class LossRecipe:
             for a tuned teacher, which is itself trained towards it; with a frozen one weigh it 0.1 at most).
         hinge_margin: how much less similar than the normal target is asked for (delta).
         gate: weight of the gates' cross-entropy.
+        agreement: weight of the difference between the distances that a compact graph and the full one find.
     """
 
     encoder_consistency: float = 0.5
@@ -78,6 +96,7 @@ class LossRecipe:
     dissimilarity_form: Literal["hinge", "mask"] = "hinge"
     hinge_margin: float = 0.1
     gate: float = 0.2
+    agreement: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)

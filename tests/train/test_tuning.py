@@ -45,7 +45,7 @@ def _untuned() -> Tuned:
     mask = torch.zeros(4, 1, 64, 64)
     mask[:2, :, 8:40, 16:56] = 1
     corrupted = torch.where(mask > 0, torch.randn(4, 3, 64, 64), clean)
-    return Tuned(network, Tuning(network.teacher, RECIPE), clean, corrupted, mask)
+    return Tuned(network, Tuning(network, RECIPE), clean, corrupted, mask)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def tuned() -> Tuned:
     made = _untuned()
     for _ in range(30):
         made.teacher_loss(made.network.teacher).backward()  # type: ignore[no-untyped-call]
-        made.tuning.update(1.0)
+        made.tuning.update(1.0, 0.9)
     return made
 
 
@@ -92,11 +92,11 @@ def test_restored_tuning_goes_on_bit_for_bit() -> None:
     whole, stopped, resumed = _untuned(), _untuned(), _untuned()
     for _ in range(4):
         whole.teacher_loss(whole.network.teacher).backward()  # type: ignore[no-untyped-call]
-        whole.tuning.update(0.5)
+        whole.tuning.update(0.5, 0.9)
     for part in (stopped, resumed):
         for _ in range(2):
             part.teacher_loss(part.network.teacher).backward()  # type: ignore[no-untyped-call]
-            part.tuning.update(0.5)
+            part.tuning.update(0.5, 0.9)
         if part is stopped:
             resumed.tuning.restore(stopped.tuning.tensors())
     found, expected = resumed.tuning.tensors(), whole.tuning.tensors()
@@ -109,7 +109,7 @@ def test_restored_tuning_goes_on_bit_for_bit() -> None:
 def test_the_students_losses_give_the_teachers_no_gradient(form: str, tnr: str) -> None:
     part = _untuned()
     network = DTGD(part.network.teacher, replace(RECIPE.student, tnr=tnr, skips=True))  # type: ignore[arg-type]
-    Tuning(network.teacher, RECIPE)  # thaws it again
+    Tuning(network, RECIPE)  # thaws it again
     anomalous = [f.detach() for f in network.teacher(part.corrupted)]
     student = network.student(part.corrupted, anomalous)
     recipe = LossRecipe(dissimilarity_form=form)  # type: ignore[arg-type]
