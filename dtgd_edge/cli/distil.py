@@ -8,6 +8,7 @@ import typer
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
 from dtgd_edge.cli.train import LayoutName, progress_bar, read_pictures
 from dtgd_edge.config import mapping_from_record
+from dtgd_edge.errors import DataError
 from dtgd_edge.workspace import newest_checkpoint
 
 if TYPE_CHECKING:
@@ -42,7 +43,13 @@ def distil(
         checkpoint = newest_checkpoint(workspace, "full")
         say(f"checkpoint: {checkpoint} (the newest full one)")
     full = Checkpoint.open(checkpoint)
-    pictures = read_pictures(data or Path(full.record.data), layout=layout)
+    place = data or Path(full.record.data)
+    if data is None and not place.exists():
+        raise DataError(
+            f"{place}, which {checkpoint} was trained on, is not there; expected the same good pictures; "
+            "name their folder with --data"
+        )
+    pictures = read_pictures(place, layout=layout)
     made, comparison = distil_shown(full, pictures, out, steps, device, resume)
     if as_json:
         print_json(compact_record(made, comparison))

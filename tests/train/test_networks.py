@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtgd_edge.train.backbones import ResNet, backbone_spec
+from dtgd_edge.train.backbones import ResNet, backbone_spec, set_requires_grad
 from dtgd_edge.train.networks import (
     DTGD,
     LEVELS,
@@ -13,7 +13,7 @@ from dtgd_edge.train.networks import (
     SubtractingTNR,
     cosine,
 )
-from dtgd_edge.train.recipe import StudentRecipe, TNRForm
+from dtgd_edge.train.recipe import Shared, StudentRecipe, TNRForm
 
 LEVEL = tuple[int, int, int]
 
@@ -150,6 +150,49 @@ def test_no_gradient_flows_into_the_teachers_features(tnr: TNRForm, skips: bool)
     assert all(p.grad is not None for p in network.student.parameters())
     for name, value in network.teacher.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("shares", "own"), [("stem", 3), ("stage1", 2)])
+@pytest.mark.parametrize("tnr", ["subtract", "off"])
+def test_a_student_computes_only_what_it_does_not_share(shares: Shared, own: int, tnr: TNRForm) -> None:
+    recipe = StudentRecipe("resnet18_quarter", tnr, shares=shares)
+    network = DTGD(ResNet(backbone_spec("resnet18_half")), recipe).eval()
+    calls: list[str] = []
+    for name, module in network.named_modules():
+        if name.endswith("conv1"):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    features, student = network(torch.rand(1, 3, 64, 64))
+    assert len(student.decoded) == LEVELS and len(student.cleaned) == own
+    assert len(student.gates) == (own if tnr == "subtract" else 0)
+    assert _shapes(student.cleaned) == _shapes(features)[-own:]
+    assert calls.count("teacher.conv1") == 1 and "student.encoder.conv1" not in calls
+    assert ("student.encoder.layer1.0.conv1" in calls) is (shares == "stem")
+
+
+@pytest.mark.parametrize("shares", ["nothing", "stem", "stage1"])
+def test_a_shared_prefix_gets_no_gradient_and_is_the_same_in_training(shares: Shared) -> None:
+    recipe = StudentRecipe("resnet18_quarter", shares=shares)
+    network = DTGD(ResNet(backbone_spec("resnet18_quarter")), recipe)
+    set_requires_grad(network.teacher, True)  # as one that learns
+    x = torch.rand(2, 3, 64, 64)
+    levels = network.teacher(x)
+    entered = network.encoder_input(x, levels)
+    assert not entered.requires_grad
+    torch.testing.assert_close(entered, network.encoder_input(x, levels, network.teacher.stem(x).detach()))
+    student = network.student(entered, [f.detach() for f in levels])
+    sum((f.sum() for f in (*student.decoded, *student.cleaned)), torch.zeros(())).backward()
+    assert all(p.grad is None for p in network.teacher.parameters())
+    assert all(p.grad is not None for n, p in network.student.named_parameters() if "gate" not in n)
+
+
+def test_a_narrower_decoder_of_one_block_still_gives_the_teachers_channels() -> None:
+    recipe = StudentRecipe("resnet10_half", shares="stage1", decoder="resnet18_quarter", decoder_blocks=1)
+    network = DTGD(ResNet(backbone_spec("resnet18_half")), recipe).eval()
+    features, student = network(torch.rand(1, 3, 64, 64))
+    assert _shapes(student.decoded) == _shapes(features)
+    assert [len(block) for block in network.student.decoder.blocks] == [1, 1, 1]  # type: ignore[arg-type]
+    network.start_encoder()
+    assert torch.equal(network.student.encoder.layer2[0].conv1.weight, network.teacher.layer2[0].conv1.weight)
 
 
 def test_student_features_are_one_per_level() -> None:
