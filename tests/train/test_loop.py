@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.pictures import write_picture
-from dtgd_edge.train import loop
+from dtgd_edge.train import loop, tuning
 from dtgd_edge.train.checkpoint import Checkpoint, tensors_under
 from dtgd_edge.train.data import DataSet, read_data
 from dtgd_edge.train.graph import distil
@@ -172,7 +172,7 @@ def test_a_tuned_teacher_learns_from_its_own_loss_alone(
     def nothing(features: list[torch.Tensor], *_: object) -> torch.Tensor:
         return sum((0 * f.sum() for f in features), torch.zeros(()))
 
-    monkeypatch.setattr(loop, "teacher_loss", nothing)
+    monkeypatch.setattr(tuning, "teacher_loss", nothing)
     checkpoint = train(data, tuned_recipe, tmp_path, device="cpu")
     normal, learned = (tensors_under(checkpoint.tensors, prefix) for prefix in ("teacher.", "tuned."))
     assert all(torch.equal(learned[k], v) for k, v in normal.items())
@@ -220,7 +220,7 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_weights(
 import os, signal, sys, torch
 from pathlib import Path
 from dtgd_edge.train.data import read_data
-from dtgd_edge.train import loop
+from dtgd_edge.train import loop, tuning
 from dtgd_edge.train.recipe import Recipe
 import msgspec
 torch.set_num_threads({torch.get_num_threads()})
