@@ -20,7 +20,7 @@ from dtgd_edge.train.data import DataSet
 from dtgd_edge.train.distributed import joined
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import Progress, train
-from dtgd_edge.train.recipe import Recipe, StudentRecipe, TeacherRecipe
+from dtgd_edge.train.recipe import Recipe, TeacherRecipe
 from dtgd_edge.train.run_trial import held_out_metrics
 from dtgd_edge.workspace import COMPARISON
 
@@ -65,8 +65,13 @@ def compact_recipe(full: Recipe, steps: int | None = None) -> Recipe:
     return replace(
         full,
         teacher=TeacherRecipe(backbone, full.teacher.weights if same else "shipped", "thin", LEARNING_RATE),
-        student=StudentRecipe(
-            encoder, full.student.tnr, start="teacher", shares="stage1", decoder=decoder, decoder_blocks=1
+        student=replace(
+            full.student,
+            backbone=encoder,
+            start="teacher",
+            shares="stage1",
+            decoder=decoder,
+            decoder_blocks=1,
         ),
         optimiser=replace(full.optimiser, steps=steps or full.optimiser.steps),
     )

@@ -125,13 +125,11 @@ class Decoder(nn.Module):
     Args:
         encoder: what made the bottleneck.
         spec: channels of each level.
-        skips: see StudentRecipe.
+        skips: the finest level that gets the encoder's feature too, as all coarser ones do; 0: none.
         depth: blocks on each level.
     """
 
-    def __init__(
-        self, encoder: BackboneSpec, spec: BackboneSpec, skips: bool = False, depth: int = 2
-    ) -> None:
+    def __init__(self, encoder: BackboneSpec, spec: BackboneSpec, skips: int = 0, depth: int = 2) -> None:
         super().__init__()
         self.skips = skips
         wide = spec.channels(LEVELS + 1)
@@ -139,7 +137,7 @@ class Decoder(nn.Module):
         blocks = []
         for level in range(LEVELS, 0, -1):
             outputs = spec.channels(level)
-            inputs = wide + encoder.channels(level) if skips else wide
+            inputs = wide + encoder.channels(level) if 0 < skips <= level else wide
             more = [BasicBlock(outputs, outputs, 1) for _ in range(depth - 1)]
             blocks.append(nn.Sequential(BasicBlock(inputs, outputs, 1), *more))
             wide = outputs
@@ -150,14 +148,15 @@ class Decoder(nn.Module):
 
         Args:
             bottleneck: the deepest encoder feature.
-            cleaned: the encoder's features of the three levels, of the output's shapes; read with skips only.
+            cleaned: the encoder's own features, of its last levels; read with skips only.
         """
         x = self.bottom(bottleneck)
         levels = []
-        for coarseness, block in enumerate(self.blocks, 1):
+        for level, block in zip(range(LEVELS, 0, -1), self.blocks, strict=True):
             size = (x.shape[2] * 2, x.shape[3] * 2)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, cleaned[-coarseness]], 1) if self.skips else x)
+            has_skip = 0 < self.skips <= level
+            x = block(torch.cat([x, cleaned[level - LEVELS - 1]], 1) if has_skip else x)
             levels.append(x)
         return levels[::-1]
 
@@ -178,7 +177,8 @@ class Student(nn.Module):
         form = _TNR_FORMS.get(recipe.tnr)
         self.tnr = None if form is None else nn.ModuleList(form(*pair) for pair in own)
         decoder = spec if recipe.decoder == "auto" else backbone_spec(recipe.decoder)
-        self.decoder = Decoder(spec, decoder, recipe.skips, recipe.decoder_blocks)
+        skips = self.encoder.start if recipe.skips else 0
+        self.decoder = Decoder(spec, decoder, skips, recipe.decoder_blocks)
         self.cleaned_heads = nn.ModuleList(_head(*pair) for pair in own)
         self.decoded_heads = nn.ModuleList(
             _head(decoder.channels(k), teacher_spec.channels(k)) for k in levels

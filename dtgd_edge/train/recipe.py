@@ -50,7 +50,7 @@ class StudentRecipe:
         backbone: "auto" (a ResNet-18 as wide as the teacher) or a ResNet name.
         tnr: what stands after each encoder block: "subtract" takes the noise off, "inject" mixes the
             anomaly teacher's feature in where the gate calls it normal (as URD does), "off" nothing.
-        skips: give the decoder the cleaned encoder features too, level by level.
+        skips: give the decoder the cleaned encoder features too, level by level; never what is shared.
         start: the encoder's first weights: "teacher" copies the teacher's, which must have the same backbone,
             "random" learns from scratch, "auto" copies where it can.
         shares: what the encoder takes from the teacher instead of computing it itself: "nothing", the "stem"
@@ -66,13 +66,6 @@ class StudentRecipe:
     shares: Shared = "nothing"
     decoder: str = "auto"
     decoder_blocks: Literal[1, 2] = 2
-
-    def __post_init__(self) -> None:
-        if self.skips and self.shares == "stage1":
-            raise ConfigError(
-                "student.skips is true and student.shares is stage1, whose feature nothing has cleaned; "
-                "expected only one of them; share the stem at most, or leave the skips out"
-            )
 
 
 @dataclass(frozen=True, slots=True)

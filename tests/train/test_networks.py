@@ -185,6 +185,18 @@ def test_a_shared_prefix_gets_no_gradient_and_is_the_same_in_training(shares: Sh
     assert all(p.grad is not None for n, p in network.student.named_parameters() if "gate" not in n)
 
 
+@pytest.mark.parametrize(("shares", "finest"), [("nothing", 1), ("stem", 1), ("stage1", 2)])
+def test_what_is_shared_never_skips_the_bottleneck(shares: Shared, finest: int) -> None:
+    recipe = StudentRecipe("resnet18_quarter", skips=True, shares=shares)
+    network = DTGD(ResNet(backbone_spec("resnet18_quarter")), recipe).eval()
+    inputs = [block[0].conv1.in_channels for block in network.student.decoder.blocks]  # type: ignore[index]
+    assert [n > plain for n, plain in zip(inputs, (128, 64, 32), strict=True)] == [
+        level >= finest for level in (3, 2, 1)
+    ]
+    features, student = network(torch.rand(1, 3, 64, 64))
+    assert _shapes(student.decoded) == _shapes(features)
+
+
 def test_a_narrower_decoder_of_one_block_still_gives_the_teachers_channels() -> None:
     recipe = StudentRecipe("resnet10_half", shares="stage1", decoder="resnet18_quarter", decoder_blocks=1)
     network = DTGD(ResNet(backbone_spec("resnet18_half")), recipe).eval()
