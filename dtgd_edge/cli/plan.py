@@ -238,21 +238,19 @@ def _of_untrained(
     precisions: list[Precision] = ["fp32", "fp16", "int8"] if on_gpu else ["fp32", "int8"]
     target = target_from_name("tensorrt" if on_gpu else "cpu")
     plain = read_recipe(recipe) if recipe else Recipe()
-    recipes = {name: change(plain) for name, change in GRAPHS.items() if graph in (AUTO, name)}
+    names = [name for name in GRAPHS if graph in (AUTO, name)]
     made: dict[str, UntrainedGraphs] = {}
 
     def make(group: "Sequence[Candidate]") -> "Mapping[Candidate, Bundle]":
         name = group[0].graph
         if name not in made:
-            made[name] = UntrainedGraphs(recipes[name], target)
+            made[name] = UntrainedGraphs(plain, target, name)
         found = made[name].bundles(group[0].geometry, [candidate.precision for candidate in group])
         return {candidate: found[candidate.precision] for candidate in group}
 
     sizes = geometries(requirement, plain.geometry)
-    candidates = [Candidate(n, p, size) for size in sizes for n in recipes for p in precisions]
-    networks = {
-        n: [mapping_from_record(r.teacher), mapping_from_record(r.student)] for n, r in recipes.items()
-    }
+    candidates = [Candidate(n, p, size) for size in sizes for n in names for p in precisions]
+    networks = [mapping_from_record(part) for part in (plain.teacher, plain.student, plain.memory)]
     circumstances = {
         "backend": chosen,
         "threads": threads,

@@ -18,15 +18,17 @@ from dtgd_edge.export.precision import fp16_graph
 from dtgd_edge.export.target import CalibrationTarget, Target
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.checkpoint import SCHEMA, Checkpoint, CheckpointRecord, JudgingFrames
+from dtgd_edge.train.compact import compact_recipe
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import resolved
 from dtgd_edge.train.memory import Memory
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
-from dtgd_edge.train.teacher import load_teacher
+from dtgd_edge.train.teacher import Teacher, load_teacher
 
-# Kinds of graph by name, each as the change that it is of a recipe; the first is nearest to the method.
-GRAPHS: dict[str, Callable[[Recipe], Recipe]] = {"full": lambda recipe: recipe}
+# Kinds of graph by name, each as the change that it is of a full checkpoint's recipe; the first is nearest to
+# the method.
+GRAPHS: dict[str, Callable[[Recipe], Recipe]] = {"full": lambda recipe: recipe, "compact": compact_recipe}
 FRAMES, BLOCK_PX = 3, 16
 # All parts are good: outlining a frame that is anomalous all over takes longer than scoring it.
 NEVER = Threshold(1e9, "never reached, for timing only", 0)
@@ -38,15 +40,16 @@ class UntrainedGraphs:
     Args:
         recipe: decides the networks; weights that would have to be downloaded are made random.
         target: what INT8 is made for.
+        graph: a key of GRAPHS.
 
     Raises:
         ConfigError, DataError: the recipe's networks cannot be made.
     """
 
-    def __init__(self, recipe: Recipe, target: Target) -> None:
+    def __init__(self, recipe: Recipe, target: Target, graph: str = "full") -> None:
         # One frame sets the ranges: they decide what is rounded, not how long that takes.
         self._target = replace(target, calibration=CalibrationTarget("minmax", 1))
-        self._checkpoint = _untrained(recipe)
+        self._checkpoint = _untrained(recipe, GRAPHS[graph])
 
     def bundles(self, geometry: Geometry, precisions: Sequence[Precision]) -> Mapping[Precision, Bundle]:
         """Make bundles without parity that call every frame good; their golden frames are coloured blocks.
@@ -83,12 +86,11 @@ class UntrainedGraphs:
         return "fp16" in precisions or ("int8" in precisions and self._target.rest == "fp16")
 
 
-def _untrained(recipe: Recipe) -> Checkpoint:
-    if recipe.teacher.weights in ("auto", "imagenet"):
-        recipe = replace(recipe, teacher=replace(recipe.teacher, weights="random"))
+def _untrained(recipe: Recipe, change: Callable[[Recipe], Recipe]) -> Checkpoint:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        teacher = load_teacher(recipe.teacher, lambda text: None)
+        recipe = change(resolved(recipe, _teacher(recipe).backbone))
+        teacher = _teacher(recipe)
         recipe = resolved(recipe, teacher.backbone)
         network = DTGD(teacher.network, recipe.student)
     recipe = replace(recipe, teacher=replace(recipe.teacher, variant="frozen"))
@@ -101,6 +103,13 @@ def _untrained(recipe: Recipe) -> Checkpoint:
     tensors = {f"{prefix}{k}": v for prefix, part in parts.items() for k, v in part.state_dict().items()}
     record = CheckpointRecord(SCHEMA, recipe, 0, "", "", teacher.origin, "untrained", None, 0.0)
     return Checkpoint(record, tensors, Path())
+
+
+def _teacher(recipe: Recipe) -> Teacher:
+    weights = recipe.teacher.weights
+    if weights in ("auto", "imagenet"):
+        weights = "random"
+    return load_teacher(replace(recipe.teacher, weights=weights), lambda text: None)
 
 
 def _frames(size_hw: tuple[int, int]) -> NDArray[np.uint8]:

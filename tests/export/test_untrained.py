@@ -6,7 +6,7 @@ import onnx
 from dtgd_edge.benchmarks.takt import Candidate
 from dtgd_edge.benchmarks.takt_times import time_bundles
 from dtgd_edge.export.target import target_from_name
-from dtgd_edge.export.untrained import GRAPHS, UntrainedGraphs
+from dtgd_edge.export.untrained import UntrainedGraphs
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.runtime.session import open_session, score_all
 from dtgd_edge.train.recipe import Recipe
@@ -18,7 +18,7 @@ def quantised(content: bytes) -> bool:
 
 def test_every_precision_runs_and_can_be_timed(tiny_recipe: Recipe) -> None:
     geometry = Geometry(size_hw=(96, 64), tiles=(2, 1), margin=16)
-    graphs = UntrainedGraphs(GRAPHS["full"](tiny_recipe), target_from_name("cpu"))
+    graphs = UntrainedGraphs(tiny_recipe, target_from_name("cpu"))
     made = graphs.bundles(geometry, ["fp32", "int8"])
     assert [b.manifest.placement for b in made.values()] == ["float", "cpu"]
     assert [quantised(b.graph) for b in made.values()] == [False, True]
@@ -50,3 +50,11 @@ def test_the_default_networks_have_their_full_width() -> None:
     weights = {tuple(i.dims) for i in onnx.load_from_string(bundle.graph).graph.initializer}
     assert (512, 256, 3, 3) in weights  # the last stage of a ResNet-18
     assert bundle.manifest.provenance.teacher == "random weights"
+
+
+def test_a_compact_graph_is_lighter() -> None:
+    sizes = []
+    for graph in ("full", "compact"):
+        made = UntrainedGraphs(Recipe(), target_from_name("cpu"), graph)
+        sizes.append(len(made.bundles(Geometry(size_hw=(64, 32)), ["fp32"])["fp32"].graph))
+    assert sizes[1] < sizes[0] / 4
