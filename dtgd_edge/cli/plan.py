@@ -123,11 +123,11 @@ def _steps(made: "TaktPlan", paths: "Mapping[Candidate, Path]") -> tuple[list[st
     candidate = row.timing.candidate
     if candidate in paths:
         return [], [f"dtgd-edge run --bundle {paths[candidate]}"]
-    frame = size_text(made.requirement.frame_hw)
+    need = made.requirement
     return recipe_lines(row), [
-        "dtgd-edge train PICTURES --recipe plan.toml",
-        f"dtgd-edge export --precision {candidate.precision}",
-        f"dtgd-edge bench --frame {frame}",
+        f"dtgd-edge train PICTURES --recipe plan.toml --graph {candidate.graph}",
+        f"dtgd-edge export --graph {candidate.graph} --precision {candidate.precision}",
+        f"dtgd-edge bench --frame {size_text(need.frame_hw)} --parts-per-minute {need.parts_per_minute:g}",
     ]
 
 

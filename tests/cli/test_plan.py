@@ -39,13 +39,13 @@ def bundle_path(tiny_bundle: Bundle, tmp_path: Path) -> Path:
 def test_untrained_graphs_are_measured_once(cli: Cli, tmp_path: Path) -> None:
     recipe = tmp_path / "my.toml"
     recipe.write_text('[teacher]\nbackbone = "resnet18_quarter"\n[geometry]\nshrink = "halves"\n')
-    arguments = (*EASY, "--recipe", recipe, "--frames", 3, "--workspace", tmp_path)
+    arguments = (*EASY, "--graph", "full", "--recipe", recipe, "--frames", 3, "--workspace", tmp_path)
     first = cli(*arguments)
     assert first.code == 0, first.err
     assert "making and timing full 64x64, fp32, int8" in first.err
     assert "run the full graph at 64x64 in fp32: 99 of 100 verdicts within" in first.out
     assert "size_hw = [64, 64]" in first.out and 'shrink = "halves"' in first.out
-    assert "dtgd-edge export --precision fp32" in first.out
+    assert "dtgd-edge export --graph full --precision fp32" in first.out
     again = cli(*arguments, "--json")
     assert "making" not in again.err and "measured here before" in again.err
     document = json.loads(again.out)
@@ -76,7 +76,7 @@ def test_other_sizes_are_guessed_from_a_bundle(cli: Cli, bundle_path: Path) -> N
         64: (True, False), 256: (False, False), 384: (False, True), 512: (False, True),
     }  # fmt: skip
     assert document["advice"]["recommended"]["timing"]["candidate"]["geometry"]["size_hw"] == [384, 384]
-    assert document["commands"][0] == "dtgd-edge train PICTURES --recipe plan.toml"
+    assert document["commands"][0] == "dtgd-edge train PICTURES --recipe plan.toml --graph full"
 
 
 def test_a_line_that_nothing_holds(cli: Cli, bundle_path: Path) -> None:
