@@ -77,11 +77,13 @@ def test_holds_everything_that_resuming_and_exporting_need(tiny_checkpoint: Path
     assert checkpoint.record.step == 40 and checkpoint.record.frame_size_hw == (64, 64)
     assert checkpoint.record.recipe.teacher.backbone == "resnet18_quarter"
     prefixes = {name.split(".")[0] for name in checkpoint.tensors}
-    assert prefixes == {"teacher", "student", "average", "adam"}
+    assert prefixes == {"teacher", "student", "average", "adam", "memory"}
     frames = checkpoint.frames()
     assert frames.normals.shape == (6, 64, 64, 3) and frames.masks.dtype == np.bool_
     assert len(frames.defects) == len(frames.masks) > 0 and len(frames.fitted) > 0
     assert not checkpoint.network().training
+    memory = checkpoint.memory()
+    assert memory is not None and memory.weight == checkpoint.record.recipe.memory.weight
 
 
 def test_the_network_has_the_averaged_weights(tiny_checkpoint: Path) -> None:
