@@ -61,7 +61,7 @@ class StudentRecipe:
 
     backbone: str = "auto"
     tnr: TNRForm = "subtract"
-    skips: bool = True
+    skips: bool = False
     start: Literal["auto", "teacher", "random"] = "auto"
     shares: Shared = "nothing"
     decoder: str = "auto"
