@@ -3,8 +3,7 @@
 The student tells a defect by what it cannot denoise into the teacher's features; what it also imitates badly
 on good parts, a busy texture for instance, it cannot tell from one. The memory knows such places by heart.
 After PatchCore (Roth et al. 2022): pooled features of the second and third level, thinned out to a greedy
-coreset. That search has no place in a fixed graph; with few principal components and few prototypes it is one
-product of matrices.
+coreset. Its search has no place in a fixed graph; with few components and few prototypes it is a convolution.
 """
 
 from collections.abc import Iterable
@@ -35,6 +34,8 @@ class Memory(nn.Module):
     deep: Tensor
     offset: Tensor
     prototypes: Tensor
+    kernels: Tensor
+    squares: Tensor
 
     def __init__(self, channels: tuple[int, int], components: int, size: int, weight: float) -> None:
         super().__init__()
@@ -43,6 +44,9 @@ class Memory(nn.Module):
         self.register_buffer("deep", torch.zeros(components, channels[1], 1, 1))
         self.register_buffer("offset", torch.zeros(components))
         self.register_buffer("prototypes", torch.zeros(size, components))
+        # Of the prototypes, as a convolution takes them.
+        self.register_buffer("kernels", torch.zeros(size, components, 1, 1), persistent=False)
+        self.register_buffer("squares", torch.zeros(size), persistent=False)
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], weight: float) -> "Memory":
@@ -50,29 +54,31 @@ class Memory(nn.Module):
         middle, deep = tensors["middle"], tensors["deep"]
         memory = cls((middle.shape[1], deep.shape[1]), middle.shape[0], len(tensors["prototypes"]), weight)
         memory.load_state_dict(tensors)
+        memory._lay_out()
         return memory
 
+    def _lay_out(self) -> None:
+        """Bring the prototypes into the form that distances are computed with."""
+        self.kernels.copy_(-2 * self.prototypes[:, :, None, None])
+        self.squares.copy_(self.prototypes.square().sum(1))
+
     def project(self, levels: list[Tensor]) -> Tensor:
-        """Teacher features [N, C_k, H_k, W_k] of three levels to patches [N, H_2 * W_2, components].
+        """Teacher features [N, C_k, H_k, W_k] of three levels to patches [N, components, H_2, W_2].
 
         Pooling and enlarging are linear, so they come after the projection, on fewer channels.
         """
         _, middle, deep = (level.float() for level in levels)
-        y, coarse = F.conv2d(middle, self.middle), F.conv2d(deep, self.deep)
-        y = _pooled(y) + F.interpolate(
-            _pooled(coarse), size=y.shape[2:], mode="bilinear", align_corners=False
-        )
-        return y.flatten(2).transpose(1, 2) - self.offset
+        fine, coarse = F.conv2d(middle, self.middle), _pooled(F.conv2d(deep, self.deep))
+        coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        return _pooled(fine) + coarse - self.offset[:, None, None]
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Teacher features [N, C_k, H_k, W_k] of three levels to distances [N, 1, H_2, W_2], in float32."""
         patches = self.project(levels)
-        # |y - p|^2 = |y|^2 + (|p|^2 - 2 y p): what is large, the second, needs one pass over all prototypes.
-        squares = (self.prototypes * self.prototypes).sum(1)
-        nearest = torch.addmm(squares, patches.flatten(0, 1), -2 * self.prototypes.T).amin(1)
-        own = (patches * patches).sum(2).flatten()
-        distances = (own + nearest).clamp(min=0).sqrt()
-        return distances.view(len(patches), 1, *levels[1].shape[2:])
+        # |y - p|^2 = |y|^2 + (|p|^2 - 2 y p), and the second is a convolution: TensorRT for RTX has no float32
+        # product of matrices for Turing.
+        nearest = _least(F.conv2d(patches, self.kernels, self.squares))
+        return ((patches * patches).sum(1, keepdim=True) + nearest).clamp(min=0).sqrt()
 
 
 @torch.inference_mode()
@@ -98,6 +104,7 @@ def memory_of(features: Iterable[list[Tensor]], recipe: MemoryRecipe, frames: in
     memory.deep.copy_(weights[:, channels[0] :])
     memory.offset.copy_(mean @ axes)
     memory.prototypes.copy_(chosen)
+    memory._lay_out()
     return memory
 
 
@@ -126,6 +133,13 @@ def _coreset(points: Tensor, size: int) -> list[int]:
             break
         chosen.append(farthest)
     return chosen
+
+
+def _least(x: Tensor) -> Tensor:
+    """The smallest of the channels, [N, C, H, W] to [N, 1, H, W]."""
+    # Part by part, over a first axis, which ONNX Runtime's CPU does ten times as fast as over a second.
+    parts = [x] if len(x) == 1 else x.split(1)
+    return torch.stack([part.flatten(0, 1).amin(0, keepdim=True) for part in parts])
 
 
 def _pooled(x: Tensor) -> Tensor:

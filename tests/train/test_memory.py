@@ -35,7 +35,7 @@ def test_distances_are_those_to_the_nearest_prototype_in_principal_components() 
     _, _, axes = torch.linalg.svd(known - mean, full_matrices=False)
     # Distances do not depend on the signs that two decompositions may give the axes.
     points, found = ((x.double() - mean) @ axes[:5].T for x in (known, _patches(new)))
-    patches = memory.project(new)[0]
+    patches = memory.project(new)[0].flatten(1).T
     torch.testing.assert_close(patches.norm(dim=1), found.float().norm(dim=1), rtol=1e-3, atol=1e-4)
     everything = memory_of(parts, replace(RECIPE, size=96), len(parts), 0)
     assert everything.prototypes.shape == (96, 5)
