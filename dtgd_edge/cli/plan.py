@@ -124,9 +124,10 @@ def _steps(made: "TaktPlan", paths: "Mapping[Candidate, Path]") -> tuple[list[st
     if candidate in paths:
         return [], [f"dtgd-edge run --bundle {paths[candidate]}"]
     need = made.requirement
+    graph = f" --graph {candidate.graph}" if candidate.graph in ("full", "compact") else ""
     return recipe_lines(row), [
-        f"dtgd-edge train PICTURES --recipe plan.toml --graph {candidate.graph}",
-        f"dtgd-edge export --graph {candidate.graph} --precision {candidate.precision}",
+        f"dtgd-edge train PICTURES --recipe plan.toml{graph}",
+        f"dtgd-edge export{graph} --precision {candidate.precision}",
         f"dtgd-edge bench --frame {size_text(need.frame_hw)} --parts-per-minute {need.parts_per_minute:g}",
     ]
 

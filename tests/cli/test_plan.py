@@ -76,7 +76,7 @@ def test_other_sizes_are_guessed_from_a_bundle(cli: Cli, bundle_path: Path) -> N
         64: (True, False), 256: (False, False), 384: (False, True), 512: (False, True),
     }  # fmt: skip
     assert document["advice"]["recommended"]["timing"]["candidate"]["geometry"]["size_hw"] == [384, 384]
-    assert document["commands"][0] == "dtgd-edge train PICTURES --recipe plan.toml --graph full"
+    assert document["commands"][0] == "dtgd-edge train PICTURES --recipe plan.toml"
 
 
 def test_a_line_that_nothing_holds(cli: Cli, bundle_path: Path) -> None:
