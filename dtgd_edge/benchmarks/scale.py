@@ -1,7 +1,7 @@
 """How far one machine reaches: cost against number of cameras, frame size and number of tiles."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -55,7 +55,8 @@ class CameraStep:
         processor_ms, busy_cores: as CamerasRun, medians of the rounds.
         latency_ms: from arrival to verdict, frames of all rounds.
         dropped: frames that made room for newer ones, of all rounds.
-        held_mib: memory that the process held, the most of all rounds.
+        held_mib: memory that the process held, the least of all rounds: what earlier steps left behind is no
+            camera's.
         batches: how often the shared session scored so many frames at once.
     """
 
@@ -207,7 +208,7 @@ def camera_counts(text: str) -> tuple[int, ...]:
 
 def measure_scale(
     bundle: Bundle,
-    tiled: Sequence[Bundle] = (),
+    tiled: Iterable[Bundle] = (),
     *,
     cameras: Sequence[int] = CAMERAS,
     frames: int = 100,
@@ -224,7 +225,8 @@ def measure_scale(
 
     Args:
         bundle: whose graph the cameras share.
-        tiled: bundles of the same network with other tiles, for the cost of a tile.
+        tiled: bundles of the same network with other tiles, for the cost of a tile; taken at the end, so that
+            those of an iterator do not count as memory of the cameras.
         cameras: numbers of cameras, ascending.
         frames: counted frames of all cameras together, per step and round; per size and tiling. More where
             a camera would have less than _EACH.
@@ -337,7 +339,7 @@ class _Gathered:
             busy_cores=_median([run.busy_cores for run in self._runs]),
             latency_ms=Percentiles.of(ms for run in self._runs for ms in run.latencies_ms),
             dropped=sum(run.dropped for run in self._runs),
-            held_mib=max(run.held_mib for run in self._runs),
+            held_mib=min(run.held_mib for run in self._runs),
             batches=dict(sorted(self._batches.items())),
         )
 

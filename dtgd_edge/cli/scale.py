@@ -43,9 +43,11 @@ def scale(
     if bundle is None:
         bundle = newest_bundle(workspace)
         say(f"bundle: {bundle} (the newest)")
+    for path in tiled or []:
+        Bundle.open(path)  # what is wrong with it is told now rather than after minutes
     found = measure_scale(
         Bundle.open(bundle),
-        [Bundle.open(path) for path in tiled or []],
+        (Bundle.open(path) for path in tiled or []),
         cameras=camera_counts(cameras),
         frames=frames,
         rounds=rounds,

@@ -31,3 +31,12 @@ def test_golden_frames_that_are_no_pictures_are_named(cli: Cli, tmp_path: Path) 
     grey_bundle().save(bundle)  # one of its golden frames is white
     ended = cli("scale", bundle, "--cameras", "2", "--frames", 10, "--rounds", 1)
     assert ended.code == 2 and "a frame was not judged (white" in ended.err and "Traceback" not in ended.err
+
+
+def test_a_tiled_bundle_that_is_missing_is_named_before_anything_is_measured(
+    cli: Cli, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "grey.dtgd"
+    grey_bundle().save(bundle)
+    ended = cli("scale", bundle, "--tiled", tmp_path / "gone.dtgd")
+    assert ended.code == 2 and "gone.dtgd does not exist" in ended.err and "round 1" not in ended.err
