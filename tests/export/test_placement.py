@@ -152,7 +152,7 @@ def test_named_modules_and_nodes_stay_float(floating: ModelProto, frames: Judgin
             scope = scopes[node.name]
             is_float = node.input[1] not in made_by
             wanted = (
-                is_within(scope, ("network.teacher.layer3", ".noise", ".gate", "tail"))
+                is_within(scope, ("network.teacher.layer3", ".noise", ".gate", "memory", "tail"))
                 or node.name == "node_conv2d_1"
             )
             assert is_float == wanted, scope
