@@ -36,7 +36,7 @@ def distil(
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
-    """Distil a full checkpoint into a compact one, whose graph takes about a fifth of the time."""
+    """Distil a full checkpoint into a compact one, whose graph takes about a quarter of the time."""
     with train_extra("distil"):
         from dtgd_edge.train.checkpoint import Checkpoint
     if checkpoint is None:

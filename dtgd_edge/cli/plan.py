@@ -25,7 +25,7 @@ from dtgd_edge.cli.console import (
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import BackendUnavailable, ConfigError
 from dtgd_edge.geometry import size_text
-from dtgd_edge.workspace import bundles, newest_bundle
+from dtgd_edge.workspace import GRAPHS, bundles, known_graph, newest_bundle
 
 if TYPE_CHECKING:
     from dtgd_edge.benchmarks.machine import Machine
@@ -124,7 +124,7 @@ def _steps(made: "TaktPlan", paths: "Mapping[Candidate, Path]") -> tuple[list[st
     if candidate in paths:
         return [], [f"dtgd-edge run --bundle {paths[candidate]}"]
     need = made.requirement
-    graph = f" --graph {candidate.graph}" if candidate.graph in ("full", "compact") else ""
+    graph = f" --graph {candidate.graph}" if candidate.graph in GRAPHS else ""
     return recipe_lines(row), [
         f"dtgd-edge train PICTURES --recipe plan.toml{graph}",
         f"dtgd-edge export{graph} --precision {candidate.precision}",
@@ -228,18 +228,17 @@ def _of_untrained(
     from dtgd_edge.benchmarks.takt_store import FILE, TimingStore
     from dtgd_edge.benchmarks.takt_times import measured
     from dtgd_edge.export.target import target_from_name
-    from dtgd_edge.export.untrained import GRAPHS, UntrainedGraphs
+    from dtgd_edge.export.untrained import RECIPES, UntrainedGraphs
     from dtgd_edge.runtime.choice import choose_backend
     from dtgd_edge.train.recipe import Recipe, read_recipe
 
-    if graph not in (AUTO, *GRAPHS):
-        raise ConfigError(f"graph {graph!r} is not known; expected one of {AUTO}, {', '.join(GRAPHS)}")
+    wanted = known_graph(graph)
     chosen = choose_backend().backend if backend == AUTO else backend
     on_gpu = chosen in ON_GPU
     precisions: list[Precision] = ["fp32", "fp16", "int8"] if on_gpu else ["fp32", "int8"]
     target = target_from_name("tensorrt" if on_gpu else "cpu")
     plain = read_recipe(recipe) if recipe else Recipe()
-    names = [name for name in GRAPHS if graph in (AUTO, name)]
+    names = [name for name in RECIPES if wanted in (AUTO, name)]
     made: dict[str, UntrainedGraphs] = {}
 
     def make(group: "Sequence[Candidate]") -> "Mapping[Candidate, Bundle]":

@@ -28,7 +28,7 @@ from dtgd_edge.train.teacher import Teacher, load_teacher
 
 # Kinds of graph by name, each as the change that it is of a full checkpoint's recipe; the first is nearest to
 # the method.
-GRAPHS: dict[str, Callable[[Recipe], Recipe]] = {"full": lambda recipe: recipe, "compact": compact_recipe}
+RECIPES: dict[str, Callable[[Recipe], Recipe]] = {"full": lambda recipe: recipe, "compact": compact_recipe}
 FRAMES, BLOCK_PX = 3, 16
 # All parts are good: outlining a frame that is anomalous all over takes longer than scoring it.
 NEVER = Threshold(1e9, "never reached, for timing only", 0)
@@ -40,7 +40,7 @@ class UntrainedGraphs:
     Args:
         recipe: decides the networks; weights that would have to be downloaded are made random.
         target: what INT8 is made for.
-        graph: a key of GRAPHS.
+        graph: a key of RECIPES.
 
     Raises:
         ConfigError, DataError: the recipe's networks cannot be made.
@@ -49,7 +49,7 @@ class UntrainedGraphs:
     def __init__(self, recipe: Recipe, target: Target, graph: str = "full") -> None:
         # One frame sets the ranges: they decide what is rounded, not how long that takes.
         self._target = replace(target, calibration=CalibrationTarget("minmax", 1))
-        self._checkpoint = _untrained(recipe, GRAPHS[graph])
+        self._checkpoint = _untrained(recipe, RECIPES[graph])
 
     def bundles(self, geometry: Geometry, precisions: Sequence[Precision]) -> Mapping[Precision, Bundle]:
         """Make bundles without parity that call every frame good; their golden frames are coloured blocks.

@@ -116,7 +116,7 @@ def test_without_the_training_libraries_the_newest_bundle_is_timed(
         (("--frame", "big"), ("'big'", "640x480")),
         (("--parts-per-minute", "0"), ("0 parts a minute",)),
         (("--reserve", "20"), ("reserve of 20", "20%")),
-        (("--graph", "tiny"), ("graph 'tiny'", "auto, full")),
+        (("--graph", "tiny"), ("graph 'tiny'", "full, compact, auto")),
         (("--backend", "null"), ("backend 'null'", "openvino")),
         (("--recipe", "none.toml"), ("none.toml", "does not exist")),
         (("--bundle", "b.dtgd", "--recipe", "r.toml"), ("--bundle and --recipe", "leave one out")),

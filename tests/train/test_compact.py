@@ -1,6 +1,5 @@
 """Compact checkpoints: what they learn from, what they share, and that a killed run goes on."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import pytest
 import torch
 
 from dtgd_edge.errors import ConfigError
-from dtgd_edge.train import compact, loop
+from dtgd_edge.train import compact
 from dtgd_edge.train.checkpoint import Checkpoint, tensors_under
 from dtgd_edge.train.compact import Comparison, compact_recipe, train_compact
-from dtgd_edge.train.data import DataSet, read_data
+from dtgd_edge.train.data import DataSet
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.loop import Progress, train
 from dtgd_edge.train.metrics import Metrics
@@ -19,22 +18,11 @@ from dtgd_edge.train.recipe import Recipe, TeacherRecipe
 
 STEPS = 5
 
+pytestmark = pytest.mark.usefixtures("few_judging_frames")
+
 
 class Killed(Exception):
     pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_judging_frames() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "MOST_DEFECTS", 4)
-        patch.setattr(loop, "MOST_FITTED", 4)
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(pretend_data: Path) -> DataSet:
-    return read_data(pretend_data)
 
 
 @pytest.fixture(scope="module")

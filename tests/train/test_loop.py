@@ -39,19 +39,7 @@ from dtgd_edge.train.teacher import load_teacher
 
 STEPS = 6
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_judging_frames() -> Iterator[None]:
-    """Drawing and packing 64 defects would take longer than six steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "MOST_DEFECTS", 4)
-        patch.setattr(loop, "MOST_FITTED", 4)
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(pretend_data: Path) -> DataSet:
-    return read_data(pretend_data)
+pytestmark = pytest.mark.usefixtures("few_judging_frames")
 
 
 @pytest.fixture(scope="module")

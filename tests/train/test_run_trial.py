@@ -1,7 +1,6 @@
 """One trial: it trains to the end, however often it is stopped, and judges on both sets."""
 
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -11,27 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dtgd_edge.train import loop
 from dtgd_edge.train import run_trial as module
 from dtgd_edge.train.checkpoint import JudgingFrames
-from dtgd_edge.train.data import DataSet, read_data
+from dtgd_edge.train.data import DataSet
 from dtgd_edge.train.loop import Progress
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.run_trial import held_out_metrics, run_trial
 from dtgd_edge.verdict import Scores
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_judging_frames() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "MOST_DEFECTS", 4)
-        patch.setattr(loop, "MOST_FITTED", 4)
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(pretend_data: Path) -> DataSet:
-    return read_data(pretend_data)
+pytestmark = pytest.mark.usefixtures("few_judging_frames")
 
 
 @pytest.fixture
