@@ -20,11 +20,10 @@ from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.checkpoint import SCHEMA, Checkpoint, CheckpointRecord, JudgingFrames
 from dtgd_edge.train.compact import compact_recipe
 from dtgd_edge.train.graph import distil
-from dtgd_edge.train.loop import resolved
 from dtgd_edge.train.memory import Memory
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
-from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.train.teacher import Teacher, load_teacher, resolved
 
 # Kinds of graph by name, each as the change that it is of a full checkpoint's recipe; the first is nearest to
 # the method.

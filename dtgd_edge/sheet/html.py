@@ -3,11 +3,19 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
+from string import Template
 
 
-def style() -> str:
-    """The style sheet: colours, type, tables, charts, on a screen, a phone and paper."""
-    return (files("dtgd_edge.sheet") / "style.css").read_text("utf-8")
+def head(title: str) -> str:
+    """How every sheet begins: nothing is fetched from elsewhere, and its style sheet is left open for more.
+
+    Args:
+        title: of the window, any text.
+    """
+    own = files("dtgd_edge.sheet")
+    # Colours, type, tables, charts, on a screen, a phone and paper.
+    style = (own / "style.css").read_text("utf-8")
+    return Template((own / "head.html").read_text("utf-8")).substitute(title=safe(title), style=style)
 
 
 def safe(text: object) -> str:
@@ -26,7 +34,7 @@ def table(
 ) -> str:
     """A table of HTML texts; the first column names the row, `strong` rows stand out."""
     caption = "" if title is None else f"<caption>{title}</caption>"
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
+    names = "".join(f'<th scope="col">{name}</th>' for name in columns)
     body = "\n".join(
         f'<tr{" class=all" if index in strong else ""}><th scope="row">{row[0]}</th>'
         + "".join(f"<td>{cell}</td>" for cell in row[1:])
@@ -34,6 +42,6 @@ def table(
         for index, row in enumerate(rows)
     )
     return (
-        f'<div class="wide sheet"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f'<div class="wide sheet"><table>{caption}<thead><tr>{names}</tr></thead>'
         f"<tbody>\n{body}\n</tbody></table></div>\n"
     )

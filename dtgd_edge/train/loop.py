@@ -2,13 +2,12 @@
 
 import contextlib
 import functools
-import importlib.util
 import logging
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dtgd_edge.errors import ConfigError, DataError
-from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet, backbone_spec
+from dtgd_edge.train.acceleration import autocast, check_compiler, tuned_convolutions
+from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet
 from dtgd_edge.train.batches import Batch, BatchMaker, calibration_frames, judging_defects
 from dtgd_edge.train.checkpoint import (
     SCHEMA,
@@ -24,10 +24,8 @@ from dtgd_edge.train.checkpoint import (
     CheckpointRecord,
     JudgingFrames,
     optimiser_tensors,
-    restore_optimiser,
     save_checkpoint,
     save_frames,
-    tensors_under,
 )
 from dtgd_edge.train.data import DataSet, read_frames, split_normals
 from dtgd_edge.train.distributed import World, joined, mean_over_processes
@@ -37,9 +35,10 @@ from dtgd_edge.train.margin import with_margin, without_margin
 from dtgd_edge.train.memory import Memory, memory_of
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.resume import restore, same_recipe, same_teacher
 from dtgd_edge.train.stitching import cut
 from dtgd_edge.train.symmetry import with_symmetry
-from dtgd_edge.train.teacher import Teacher, load_teacher
+from dtgd_edge.train.teacher import Teacher, load_teacher, resolved
 from dtgd_edge.train.teaching import Teaching, average_into
 from dtgd_edge.train.thinning import Thinning
 from dtgd_edge.train.tuning import Tuning
@@ -126,7 +125,7 @@ def train(
         DataError: pictures, weights or the disk are not usable.
         ProcessLost: another of the processes failed.
     """
-    with joined(device) as world, _tuned_convolutions(world.device):
+    with joined(device) as world, tuned_convolutions(world.device):
         return _train(data, recipe, folder, world, resume, compiled, report, save_every_steps, full)
 
 
@@ -143,7 +142,7 @@ def _train(
 ) -> Checkpoint:
     where, places = world.device, world.places(recipe.optimiser.batch)
     if compiled:
-        _check_compiler(where)
+        check_compiler(where)
     fit, held_out = split_normals(data.train, recipe.holdout, recipe.seed)
     frames = read_frames(fit, recipe.geometry)
     torch.manual_seed(recipe.seed)
@@ -154,7 +153,7 @@ def _train(
         plan = resolved(recipe, teacher.backbone)
         recipe = world.from_first(lambda: with_symmetry(plan, frames, LOGGER.info))
     else:
-        teacher, recipe = _same_teacher(earlier), _same_recipe(earlier, recipe, data, full)
+        teacher, recipe = same_teacher(earlier), same_recipe(earlier, recipe, data, full)
     network = DTGD(teacher.network, recipe.student)
     if recipe.student.start == "teacher":
         network.start_encoder()
@@ -167,7 +166,7 @@ def _train(
     average = {k: v.detach().clone() for k, v in network.student.state_dict().items()}
     first, loss = 0, math.nan
     if earlier is not None:
-        first, loss = _restore(earlier, network, average, optimiser, teaching)
+        first, loss = restore(earlier, network, average, optimiser, teaching)
     elif world.is_first:
         save_frames(folder, _judging_frames(frames, read_frames(held_out, recipe.geometry), recipe))
     learns = recipe.teacher.variant != "frozen"
@@ -222,31 +221,6 @@ def _train(
         return Checkpoint.open(folder)
 
 
-def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
-    """Fill in what the recipe leaves to the teacher: both backbones and the encoder's first weights.
-
-    Raises:
-        ConfigError: the encoder is to start as the teacher, which has another backbone.
-    """
-    student, start = recipe.student.backbone, recipe.student.start
-    if student == "auto":
-        # A denoiser needs no more than a ResNet-18 as wide as the teacher's first stage.
-        student = teacher_backbone if teacher_backbone.startswith("resnet18") else "resnet18"
-    fits = backbone_spec(student).is_within(backbone_spec(teacher_backbone))
-    if start == "auto":
-        start = "teacher" if fits else "random"
-    if start == "teacher" and not fits:
-        raise ConfigError(
-            f"student.start is teacher, but the student is a {student} and the teacher a {teacher_backbone}; "
-            "expected the same backbone; set student.backbone to the teacher's or start to random"
-        )
-    return replace(
-        recipe,
-        teacher=replace(recipe.teacher, backbone=teacher_backbone),
-        student=replace(recipe.student, backbone=student, start=start),
-    )
-
-
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Learning rate of a step, counted from 1: a linear warm-up, then a cosine to 0."""
     optimiser = recipe.optimiser
@@ -294,7 +268,7 @@ def _step(
     clean = tensor_from_frames(batch.clean, device, margin)
     corrupted = tensor_from_frames(batch.corrupted, device, margin)
     mask = with_margin(_sent(batch.mask, device), margin, dims=(2, 3))
-    with _autocast(device):
+    with autocast(device):
         seen = teaching.see(calls.teacher, torch.cat([clean, corrupted]), step)
         features = calls.student(network.encoder_input(corrupted, seen.anomalous), seen.anomalous)
     # The mask's pull comes in over the first fifth, once the student has something to agree with.
@@ -338,40 +312,6 @@ def _deferred_interrupt(is_alone: bool) -> Iterator[threading.Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-@contextlib.contextmanager
-def _tuned_convolutions(device: torch.device) -> Iterator[None]:
-    """Let cuDNN try what is quickest for shapes that never change, with float32 as TF32."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
-        yield
-
-
-def _check_compiler(device: torch.device) -> None:
-    if device.type != "cuda":
-        raise ConfigError(
-            f"compiling was asked for on the {device.type}; expected a CUDA device; leave --compile out"
-        )
-    if importlib.util.find_spec("triton") is None:
-        raise ConfigError(
-            "compiling was asked for, but triton is not installed; expected it beside PyTorch; "
-            "install it with: pip install triton, or leave --compile out"
-        )
-
-
-@contextlib.contextmanager
-def _autocast(device: torch.device) -> Iterator[None]:
-    """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than float32."""
-    if device.type == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        has_bfloat16 = bool(probe())
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16):
-        yield
 
 
 def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> JudgingFrames:
@@ -425,49 +365,3 @@ def _teaching(network: DTGD, recipe: Recipe, full: Checkpoint | None, device: to
         graph = distil(full).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Thinning(network, recipe, graph)
     return Tuning(network, recipe) if variant == "tuned" else Teaching(network)
-
-
-def _same_teacher(checkpoint: Checkpoint) -> Teacher:
-    """Take the teacher out of the checkpoint: its file may be gone or another one by now."""
-    backbone = checkpoint.record.recipe.teacher.backbone
-    return Teacher(checkpoint.normal_teacher(), backbone, checkpoint.record.teacher)
-
-
-def _same_recipe(checkpoint: Checkpoint, recipe: Recipe, data: DataSet, full: Checkpoint | None) -> Recipe:
-    """Make sure that it is the same run that goes on; returns its recipe, resolved."""
-    record = checkpoint.record
-    backbone = record.recipe.teacher.backbone
-    same = replace(resolved(recipe, backbone), augment=recipe.augment.settled(record.recipe.augment))
-    if recipe.teacher.backbone not in ("auto", backbone) or same != record.recipe:
-        raise ConfigError(
-            f"{checkpoint.folder} was trained with another recipe; expected the same one to resume it; "
-            "leave --resume out, or choose another --out"
-        )
-    if Path(record.data).resolve() != data.root.resolve():
-        raise ConfigError(
-            f"{checkpoint.folder} was trained on {record.data}; expected the same pictures to resume it, not "
-            f"{data.root}; leave --resume out, or choose another --out"
-        )
-    if record.source != (None if full is None else full.record.weights_sha256):
-        raise ConfigError(
-            f"{checkpoint.folder} was distilled from another checkpoint; expected the same one to resume it; "
-            "name that one, leave --resume out, or choose another --out"
-        )
-    return record.recipe
-
-
-def _restore(
-    checkpoint: Checkpoint,
-    network: DTGD,
-    average: dict[str, Tensor],
-    optimiser: torch.optim.Adam,
-    teaching: Teaching,
-) -> tuple[int, float]:
-    """Put a checkpoint's tensors back; returns its step and loss."""
-    tensors = checkpoint.tensors
-    network.student.load_state_dict(tensors_under(tensors, "student."))
-    for name, value in tensors_under(tensors, "average.").items():
-        average[name].copy_(value)
-    restore_optimiser(optimiser, network.student, tensors, "adam.")
-    teaching.restore(tensors)
-    return checkpoint.record.step, checkpoint.record.loss

@@ -4,7 +4,7 @@ import hashlib
 import http.client
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dtgd_edge.atomic import written_whole
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train.backbones import ResNet, backbone_name_from_weights, backbone_spec
 from dtgd_edge.train.networks import LEVELS
-from dtgd_edge.train.recipe import TeacherRecipe
+from dtgd_edge.train.recipe import Recipe, TeacherRecipe
 from dtgd_edge.workspace import cache_folder
 
 SHIPPED = "resnet18_half_generated.safetensors"
@@ -105,6 +105,31 @@ def load_teacher(recipe: TeacherRecipe, say: Callable[[str], None]) -> Teacher:
     else:
         state, origin = weights_from_file(Path(recipe.weights)), Path(recipe.weights).name
     return Teacher(*_network(state, wanted, origin), origin)
+
+
+def resolved(recipe: Recipe, teacher_backbone: str) -> Recipe:
+    """Fill in what the recipe leaves to the teacher: both backbones and the encoder's first weights.
+
+    Raises:
+        ConfigError: the encoder is to start as the teacher, which has another backbone.
+    """
+    student, start = recipe.student.backbone, recipe.student.start
+    if student == "auto":
+        # A denoiser needs no more than a ResNet-18 as wide as the teacher's first stage.
+        student = teacher_backbone if teacher_backbone.startswith("resnet18") else "resnet18"
+    fits = backbone_spec(student).is_within(backbone_spec(teacher_backbone))
+    if start == "auto":
+        start = "teacher" if fits else "random"
+    if start == "teacher" and not fits:
+        raise ConfigError(
+            f"student.start is teacher, but the student is a {student} and the teacher a {teacher_backbone}; "
+            "expected the same backbone; set student.backbone to the teacher's or start to random"
+        )
+    return replace(
+        recipe,
+        teacher=replace(recipe.teacher, backbone=teacher_backbone),
+        student=replace(recipe.student, backbone=student, start=start),
+    )
 
 
 def weights_from_file(path: Path) -> dict[str, Tensor]:

@@ -2,14 +2,11 @@
 
 import itertools
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -22,7 +19,7 @@ from dtgd_edge.train import loop, tuning
 from dtgd_edge.train.checkpoint import Checkpoint, tensors_under
 from dtgd_edge.train.data import DataSet, read_data
 from dtgd_edge.train.graph import distil
-from dtgd_edge.train.loop import Progress, learning_rate, resolved, tensor_from_frames, train
+from dtgd_edge.train.loop import Progress, learning_rate, tensor_from_frames, train
 from dtgd_edge.train.metrics import image_auroc, pixel_auroc
 from dtgd_edge.train.recipe import (
     DECIDED,
@@ -36,61 +33,9 @@ from dtgd_edge.train.recipe import (
     TeacherRecipe,
 )
 from dtgd_edge.train.teacher import load_teacher
-
-STEPS = 6
+from tests.train.conftest import STEPS, at, same
 
 pytestmark = pytest.mark.usefixtures("few_judging_frames")
-
-
-@pytest.fixture(scope="module")
-def recipe(tiny_recipe: Recipe) -> Recipe:
-    """Six steps of two pictures."""
-    return replace(tiny_recipe, optimiser=replace(tiny_recipe.optimiser, steps=STEPS, batch=2))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(data: DataSet, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return train(data, recipe, tmp_path_factory.mktemp("runs") / "whole", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def tuned_recipe(recipe: Recipe) -> Recipe:
-    """The same with the anomaly teacher tuned (variant U)."""
-    return replace(
-        recipe,
-        teacher=replace(recipe.teacher, variant="tuned"),
-        loss=LossRecipe(dissimilarity_form="mask"),
-    )
-
-
-@pytest.fixture(scope="module")
-def tuned(data: DataSet, tuned_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return train(data, tuned_recipe, tmp_path_factory.mktemp("runs") / "tuned", device="cpu")
-
-
-def _same(a: Checkpoint, b: Checkpoint) -> bool:
-    """Bit for bit, the optimiser's moments and the record included."""
-    return (
-        a.record == b.record
-        and a.tensors.keys() == b.tensors.keys()
-        and all(torch.equal(v, b.tensors[k]) for k, v in a.tensors.items())
-    )
-
-
-def _at(step: int, act: Callable[[], object]) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
-        if progress.step == step:
-            act()
-
-    return report
-
-
-class Killed(Exception):
-    pass
-
-
-def _kill() -> None:
-    raise Killed
 
 
 def test_every_step_is_reported_and_finite(data: DataSet, recipe: Recipe, tmp_path: Path) -> None:
@@ -105,7 +50,7 @@ def test_every_step_is_reported_and_finite(data: DataSet, recipe: Recipe, tmp_pa
 def test_the_seed_decides_everything(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
 ) -> None:
-    assert _same(train(data, recipe, tmp_path / "again", device="cpu"), uninterrupted)
+    assert same(train(data, recipe, tmp_path / "again", device="cpu"), uninterrupted)
     other = train(data, replace(recipe, seed=1), tmp_path / "other", device="cpu")
     assert not torch.equal(
         other.tensors["student.encoder.conv1.weight"], uninterrupted.tensors["student.encoder.conv1.weight"]
@@ -168,18 +113,6 @@ def test_a_tuned_teacher_learns_from_its_own_loss_alone(
     assert not all(torch.equal(other[k], v) for k, v in student.items())  # it saw another teacher there
 
 
-@pytest.mark.parametrize("killed_at", [2, 3, 6])
-def test_a_killed_run_with_a_tuned_teacher_goes_on_to_the_same_weights(
-    data: DataSet, tuned_recipe: Recipe, tuned: Checkpoint, tmp_path: Path, killed_at: int
-) -> None:
-    with pytest.raises(Killed):
-        train(data, tuned_recipe, tmp_path, device="cpu", report=_at(killed_at, _kill), save_every_steps=1)
-    stopped = Checkpoint.open(tmp_path)
-    assert stopped.record.step == killed_at - 1
-    assert bool(tensors_under(stopped.tensors, "tuned_adam.")) is (killed_at > 2)
-    assert _same(train(data, tuned_recipe, tmp_path, device="cpu", resume=True), tuned)
-
-
 def test_everything_else_learns(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
 ) -> None:
@@ -189,65 +122,6 @@ def test_everything_else_learns(
     assert [k for k, v in last.items() if torch.equal(v, first[k])] == []
 
 
-@pytest.mark.parametrize("killed_at", [1, 3, 5])
-def test_a_killed_run_goes_on_to_the_same_weights(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path, killed_at: int
-) -> None:
-    with pytest.raises(Killed):
-        train(data, recipe, tmp_path, device="cpu", report=_at(killed_at, _kill), save_every_steps=2)
-    steps: list[int] = []
-    resumed = train(data, recipe, tmp_path, device="cpu", resume=True, report=lambda p: steps.append(p.step))
-    assert steps[0] == (killed_at - 1) // 2 * 2 + 1
-    assert _same(resumed, uninterrupted)
-
-
-def test_a_run_killed_by_the_system_goes_on_to_the_same_weights(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
-) -> None:
-    script = f"""
-import os, signal, sys, torch
-from pathlib import Path
-from dtgd_edge.train.data import read_data
-from dtgd_edge.train import loop, tuning
-from dtgd_edge.train.recipe import Recipe
-import msgspec
-torch.set_num_threads({torch.get_num_threads()})
-recipe = msgspec.json.decode(Path({str(tmp_path / "recipe.json")!r}).read_bytes(), type=Recipe)
-loop.MOST_DEFECTS = loop.MOST_FITTED = 4
-def report(progress):
-    if progress.step == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-loop.train(read_data(Path({str(data.root)!r})), recipe, Path({str(tmp_path / "run")!r}), device="cpu",
-      report=report, save_every_steps=2)
-"""
-    (tmp_path / "recipe.json").write_bytes(msgspec.json.encode(recipe))
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert Checkpoint.open(tmp_path / "run").record.step == 4
-    assert _same(train(data, recipe, tmp_path / "run", device="cpu", resume=True), uninterrupted)
-
-
-def test_resuming_a_finished_run_changes_nothing(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
-) -> None:
-    train(data, recipe, tmp_path, device="cpu")
-    assert _same(train(data, recipe, tmp_path, device="cpu", resume=True), uninterrupted)
-
-
-def test_resuming_without_a_checkpoint_starts_afresh(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
-) -> None:
-    assert _same(train(data, recipe, tmp_path / "new", device="cpu", resume=True), uninterrupted)
-
-
-def test_another_recipe_cannot_be_resumed(data: DataSet, recipe: Recipe, uninterrupted: Checkpoint) -> None:
-    weights = uninterrupted.record.weights_sha256
-    for other in (replace(recipe, seed=1), replace(recipe, loss=LossRecipe(gate=0.1))):
-        with pytest.raises(ConfigError, match="was trained with another recipe; expected the same one"):
-            train(data, other, uninterrupted.folder, device="cpu", resume=True)
-    assert Checkpoint.open(uninterrupted.folder).record.weights_sha256 == weights
-
-
 def test_the_checkpoint_says_what_the_pictures_decided(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -255,7 +129,7 @@ def test_the_checkpoint_says_what_the_pictures_decided(
     assert "auto" not in {getattr(decided, name) for name in DECIDED}
     explicit = replace(recipe, augment=decided)
     with caplog.at_level("INFO"):
-        assert _same(train(data, explicit, uninterrupted.folder, device="cpu", resume=True), uninterrupted)
+        assert same(train(data, explicit, uninterrupted.folder, device="cpu", resume=True), uninterrupted)
         assert "used in training" not in caplog.text
         train(data, replace(recipe, optimiser=replace(recipe.optimiser, steps=1)), tmp_path, device="cpu")
     assert caplog.text.count("used in training") == 1
@@ -264,35 +138,18 @@ def test_the_checkpoint_says_what_the_pictures_decided(
         train(data, other, uninterrupted.folder, device="cpu", resume=True)
 
 
-def test_other_pictures_cannot_be_resumed(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match="expected the same pictures"):
-        train(replace(data, root=tmp_path), recipe, uninterrupted.folder, device="cpu", resume=True)
-
-
-def test_a_resumed_run_takes_the_teacher_from_its_checkpoint(
-    data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(*_: object) -> None:
-        raise DataError("the weight file is gone")
-
-    monkeypatch.setattr(loop, "load_teacher", gone)
-    assert _same(train(data, recipe, uninterrupted.folder, device="cpu", resume=True), uninterrupted)
-
-
 def test_ctrl_c_finishes_the_step_and_leaves_a_usable_checkpoint(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    stop = _at(3, lambda: signal.raise_signal(signal.SIGINT))
+    stop = at(3, lambda: signal.raise_signal(signal.SIGINT))
     stopped = train(data, recipe, tmp_path, device="cpu", report=stop)
     assert stopped.record.step == 3
     assert signal.getsignal(signal.SIGINT) is handler
     with torch.inference_mode():
         _, features = stopped.network()(torch.rand(1, 3, 64, 64))
     assert all(d.isfinite().all() for d in features.decoded)
-    assert _same(train(data, recipe, tmp_path, device="cpu", resume=True), uninterrupted)
+    assert same(train(data, recipe, tmp_path, device="cpu", resume=True), uninterrupted)
 
 
 @pytest.fixture
@@ -310,7 +167,7 @@ def test_a_second_ctrl_c_is_not_held_back(data: DataSet, recipe: Recipe, tmp_pat
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(data, recipe, tmp_path, device="cpu", report=_at(3, twice), save_every_steps=2)
+        train(data, recipe, tmp_path, device="cpu", report=at(3, twice), save_every_steps=2)
     assert Checkpoint.open(tmp_path).record.step == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -345,20 +202,6 @@ def test_every_switch_can_be_thrown(
     assert all(d.isfinite().all() for d in student.decoded)
 
 
-def test_a_run_without_encoder_consistency_can_be_resumed(
-    data: DataSet, recipe: Recipe, tmp_path: Path
-) -> None:
-    plan = replace(
-        recipe,
-        teacher=TeacherRecipe("resnet18_half", "random"),  # wider than the student: its heads have weights
-        loss=LossRecipe(encoder_consistency=0, dissimilarity_form="mask"),
-    )
-    whole = train(data, plan, tmp_path / "whole", device="cpu")
-    with pytest.raises(Killed):
-        train(data, plan, tmp_path / "run", device="cpu", report=_at(3, _kill), save_every_steps=2)
-    assert _same(train(data, plan, tmp_path / "run", device="cpu", resume=True), whole)
-
-
 def test_an_infinite_loss_stops_the_run_and_keeps_the_last_checkpoint(
     data: DataSet, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,29 +217,6 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_checkpoint(
     with pytest.raises(DataError, match=r"the loss became nan at step 4; .*learning_rate"):
         train(data, recipe, tmp_path, device="cpu", save_every_steps=2)
     assert Checkpoint.open(tmp_path).record.step == 2
-
-
-def test_backbones_are_filled_in() -> None:
-    def student(teacher: str, student: str = "auto") -> str:
-        plan = Recipe(teacher=TeacherRecipe("auto", "shipped"), student=StudentRecipe(student))
-        filled = resolved(plan, teacher)
-        assert filled.teacher.backbone == teacher
-        return filled.student.backbone
-
-    assert student("resnet18_half") == "resnet18_half"
-    assert student("wide_resnet50_2") == "resnet18"
-    assert student("wide_resnet50_2", "resnet34") == "resnet34"
-
-
-def test_the_encoder_starts_as_a_teacher_of_its_kind() -> None:
-    def start(teacher: str, student: StudentRecipe) -> str:
-        return resolved(Recipe(student=student), teacher).student.start
-
-    assert start("resnet18_half", StudentRecipe()) == "teacher"
-    assert start("resnet18_half", StudentRecipe(start="random")) == "random"
-    assert start("wide_resnet50_2", StudentRecipe()) == "random"
-    with pytest.raises(ConfigError, match="the student is a resnet18 and the teacher a wide_resnet50_2"):
-        start("wide_resnet50_2", StudentRecipe(start="teacher"))
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:

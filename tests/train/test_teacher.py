@@ -18,8 +18,8 @@ from torch import Tensor
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train import teacher as teacher_module
 from dtgd_edge.train.backbones import ResNet, backbone_spec
-from dtgd_edge.train.recipe import TeacherRecipe
-from dtgd_edge.train.teacher import IMAGENET, ImageNetFile, load_teacher, shipped_weights
+from dtgd_edge.train.recipe import Recipe, StudentRecipe, TeacherRecipe
+from dtgd_edge.train.teacher import IMAGENET, ImageNetFile, load_teacher, resolved, shipped_weights
 from dtgd_edge.workspace import cache_folder
 
 
@@ -236,3 +236,26 @@ def test_a_replaced_download_is_refused_and_not_kept(monkeypatch: pytest.MonkeyP
     with pytest.raises(DataError, match=r"expected f37072fd\.\.\.; the download was damaged or replaced"):
         _load("imagenet")
     assert not cache_folder().exists()
+
+
+def test_backbones_are_filled_in() -> None:
+    def student(teacher: str, student: str = "auto") -> str:
+        plan = Recipe(teacher=TeacherRecipe("auto", "shipped"), student=StudentRecipe(student))
+        filled = resolved(plan, teacher)
+        assert filled.teacher.backbone == teacher
+        return filled.student.backbone
+
+    assert student("resnet18_half") == "resnet18_half"
+    assert student("wide_resnet50_2") == "resnet18"
+    assert student("wide_resnet50_2", "resnet34") == "resnet34"
+
+
+def test_the_encoder_starts_as_a_teacher_of_its_kind() -> None:
+    def start(teacher: str, student: StudentRecipe) -> str:
+        return resolved(Recipe(student=student), teacher).student.start
+
+    assert start("resnet18_half", StudentRecipe()) == "teacher"
+    assert start("resnet18_half", StudentRecipe(start="random")) == "random"
+    assert start("wide_resnet50_2", StudentRecipe()) == "random"
+    with pytest.raises(ConfigError, match="the student is a resnet18 and the teacher a wide_resnet50_2"):
+        start("wide_resnet50_2", StudentRecipe(start="teacher"))

@@ -18,7 +18,7 @@ from dtgd_edge.benchmarks.report.words import (
 from dtgd_edge.benchmarks.timing import LOOP, TOTAL, Measurement
 from dtgd_edge.benchmarks.timings import Timings
 from dtgd_edge.errors import SinkError
-from dtgd_edge.sheet import minute_text, safe, style, table
+from dtgd_edge.sheet import head, minute_text, safe, table
 
 _COLUMNS = ("milliseconds", "count", "p50", "p95", "p99", "max")
 
@@ -48,8 +48,7 @@ def page_from_timings(timings: Timings, comparison: Comparison | None = None) ->
     series = series_of(timings)
     template = Template((files("dtgd_edge.benchmarks.report") / "page.html").read_text("utf-8"))
     return template.substitute(
-        style=style(),
-        title=safe(f"{path}: dtgd-edge bench"),
+        head=head(f"{path}: dtgd-edge bench"),
         date=safe(minute_text(timings.created)),
         name=safe(path.replace("\\", "/").rpartition("/")[2]),
         device=safe(first.device),

@@ -6,7 +6,7 @@ from string import Template
 
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.heat import heat_range
-from dtgd_edge.sheet import minute_text, safe, style, table
+from dtgd_edge.sheet import head, minute_text, safe, table
 from dtgd_edge.train.evaluate import Evaluation, KindMetrics
 from dtgd_edge.train.metrics import DETECTIONS, Metrics
 from dtgd_edge.train.operating import OperatingPoint
@@ -55,8 +55,7 @@ def page_from_evaluation(about: About, evaluation: Evaluation, album: Album) -> 
     name, data = _last(about.scored), _last(about.data)
     template = Template((files("dtgd_edge.train.report") / "page.html").read_text("utf-8"))
     return template.substitute(
-        style=style(),
-        title=safe(f"{name} on {data}: dtgd-edge evaluation"),
+        head=head(f"{name} on {data}: dtgd-edge evaluation"),
         date=safe(minute_text(about.created)),
         name=safe(name),
         data=safe(data),
