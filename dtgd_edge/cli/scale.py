@@ -37,8 +37,8 @@ def scale(
 ) -> None:
     """Measure a bundle against the number of cameras, the size of their frames, and tiles."""
     from dtgd_edge.benchmarks.pictures import frame_size
-    from dtgd_edge.benchmarks.scale import camera_counts, measure_scale
     from dtgd_edge.benchmarks.scale_text import scale_text
+    from dtgd_edge.benchmarks.scaling import camera_counts, measure_scale
 
     if bundle is None:
         bundle = newest_bundle(workspace)

@@ -50,7 +50,8 @@ def suite(
     """
     from dataclasses import replace
 
-    from dtgd_edge.benchmarks.suite import TABLE_MD, read_suite, run_suite
+    from dtgd_edge.benchmarks.suite import read_suite
+    from dtgd_edge.benchmarks.suite_run import TABLE_MD, run_suite
     from dtgd_edge.benchmarks.tables import read_outcomes
 
     with train_extra("suite"):

@@ -10,8 +10,9 @@ import pytest
 
 from dtgd_edge.benchmarks.cameras import run_cameras
 from dtgd_edge.benchmarks.grey import grey_bundle
-from dtgd_edge.benchmarks.scale import Scale, bend_of, camera_counts, measure_scale
+from dtgd_edge.benchmarks.scale import Scale, bend_of
 from dtgd_edge.benchmarks.scale_text import scale_text
+from dtgd_edge.benchmarks.scaling import camera_counts, measure_scale
 from dtgd_edge.bundle import Bundle, Golden
 from dtgd_edge.errors import BackendError, ConfigError
 from dtgd_edge.runtime.health import HealthGate

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dtgd_edge.benchmarks.suite import Suite, Table, read_suite, recipe_digest, run_suite
+from dtgd_edge.benchmarks.suite import Suite, read_suite
+from dtgd_edge.benchmarks.suite_run import Table, recipe_digest, run_suite
 from dtgd_edge.benchmarks.tables import Outcome
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.train.data import DataSet, Part
