@@ -1,7 +1,7 @@
 """What a converted graph is judged by: the same frames, stress frames and test pictures for all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,7 +29,7 @@ class Judgement:
 
     Attributes:
         scores: of the judged frames.
-        threshold: of this graph, from its own scores of the good frames; value 0 when they are not finite.
+        threshold: of this graph: the trained one's, carried over; value 0 when the scores are not finite.
         record: the comparison with the trained graph.
     """
 
@@ -61,12 +61,11 @@ class Judge:
         self.normals = len(frames.normals)
         self._graph = graph
         self._geometry = geometry
-        self._recipe = recipe
         self._test = tuple(test)
         self._stress = parity.stress_frames(geometry.size_hw)
         self.everything = np.concatenate([self.frames, self._stress])
         self.reference = graph.score(self.frames)
-        self.reference_threshold = self._threshold(self.reference)
+        self.reference_threshold = threshold_from_normals(self.reference.score[: self.normals], recipe)
 
     def judge(
         self, session: str, score: ScoreFrames, limits: LimitsTarget, with_metrics: bool = True
@@ -80,8 +79,7 @@ class Judge:
             with_metrics: also score the test pictures, if there are any.
         """
         scores, stress = score(self.frames), score(self._stress)
-        is_finite = bool(np.isfinite(scores.score[: self.normals]).all())
-        threshold = self._threshold(scores) if is_finite else Threshold(0.0, "scores are not finite", 0)
+        threshold = self._carried_over(scores)
         metrics = None
         if self._test and with_metrics and not parity.non_finite(scores):
             metrics = parity.compare_metrics(self._measured(score), self._reference_metrics, limits)
@@ -101,16 +99,15 @@ class Judge:
         """How far a graph's margins are from the trained one's, on the frames that decide.
 
         Returns:
-            Mean absolute difference of (score - threshold) / threshold over the good frames and the
-            defective ones nearest to the threshold; infinite when a score is not finite.
+            Mean absolute difference of (score - threshold) over the good frames and the defective ones
+            nearest to the threshold, as a share of the threshold; infinite when a score is not finite.
         """
         rows = self._deciding_rows
-        scores = score(self.frames[rows]).score
+        scores, wanted = score(self.frames[rows]).score, self.reference_threshold.value
         if not np.isfinite(scores).all():
             return float("inf")
-        own = threshold_from_normals(scores[: self.normals], self._recipe).value
-        wanted = self.reference_threshold.value
-        return float(np.abs(scores / own - self.reference.score[rows] / wanted).mean())
+        differences = scores - self.reference.score[rows]
+        return float(np.abs(differences - np.median(differences)).mean() / wanted)
 
     @cached_property
     def _deciding_rows(self) -> NDArray[np.int64]:
@@ -125,5 +122,15 @@ class Judge:
     def _measured(self, score: ScoreFrames) -> Metrics:
         return evaluate(score, self._test, self._geometry).native
 
-    def _threshold(self, scores: Scores) -> Threshold:
-        return threshold_from_normals(scores.score[: self.normals], self._recipe)
+    def _carried_over(self, scores: Scores) -> Threshold:
+        """The trained graph's threshold, moved as the scores near to it have moved.
+
+        A threshold from this graph's own good parts would move by the rounding of the one that scores
+        highest, and a few good parts are all that there may be; the defects around it are many.
+        """
+        trained = self.reference_threshold
+        nearest = np.argsort(np.abs(self.reference.score - trained.value))[: (len(self.frames) + 1) // 2]
+        shift = float(np.median((scores.score - self.reference.score)[nearest]))
+        if not np.isfinite(shift):
+            return Threshold(0.0, "scores are not finite", 0)
+        return replace(trained, value=trained.value + shift)

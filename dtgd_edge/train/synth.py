@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.train.foreground import Mask, Picture
+from dtgd_edge.train.foreground import Mask, Picture, ground_of
 from dtgd_edge.train.textures import smooth_noise, texture
 
 Soft = NDArray[np.float32]
@@ -45,6 +45,8 @@ def corrupt(
     """
     height, width = picture.shape[:2]
     smallest = SMALLEST_PX * height * width / 256**2
+    if family in SHOWS_GROUND:
+        donor = _hole(picture) if foreground is None else ground_of(picture, foreground)
     for _ in range(8):
         centre = _centre(foreground, (height, width), rng)
         changed = FAMILIES[family](picture, donor, centre, rng)
@@ -146,6 +148,15 @@ def blur(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.rand
     return _blend(picture, cv2.GaussianBlur(picture, (0, 0), sigma).astype(np.float32), area)
 
 
+def missing(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """Show the donor, which is the ground, where a piece is missing: a hole, a gaping crack, a corner."""
+    size_hw = picture.shape[:2]
+    shape = (_noise_blob, _wedge, _corner)[rng.integers(3)]
+    area = cv2.GaussianBlur(shape(size_hw, centre, rng), (0, 0), rng.uniform(0.3, 1.2))
+    dimmed = donor * rng.uniform(0.6, 1.1)  # the piece left throws a shadow
+    return _blend(picture, np.clip(dimmed, 0, 255).astype(np.float32), area)
+
+
 def cut_paste(picture: Picture, donor: Picture, centre: tuple[int, int], rng: np.random.Generator) -> Picture:
     """Paste a turned piece of another good picture where it does not belong (after Li et al. 2021)."""
     height, width = picture.shape[:2]
@@ -173,12 +184,15 @@ FAMILIES: dict[str, Corruption] = {
     "warp": warp,
     "stain": stain,
     "blur": blur,
+    "missing": missing,
     "cutpaste": cut_paste,
 }
 
 
 # Families that bend or shift pieces: what they do to an object's outline reaches over its ground.
 MOVES_OUTLINES = ("warp",)
+# Families whose donor is what lies behind the object.
+SHOWS_GROUND = ("missing",)
 
 
 def _centre(foreground: Mask | None, size_hw: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
@@ -198,6 +212,37 @@ def _noise_blob(size_hw: tuple[int, int], centre: tuple[int, int], rng: np.rando
     y, x = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32)
     window = 1 - ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / radius**2
     return ((window + 0.6 * noise) > 0.2).astype(np.float32) * (window > -1.5)
+
+
+def _wedge(size_hw: tuple[int, int], centre: tuple[int, int], rng: np.random.Generator) -> Soft:
+    """A jagged crack that opens from its tip on, 0 or 1."""
+    side = min(size_hw)
+    along = np.linspace(0, side * rng.uniform(0.1, 0.5), 12)
+    half = np.linspace(0, side * rng.uniform(0.01, 0.1), 12)
+    bend = np.cumsum(rng.normal(0, 0.012 * side, 12))
+    rough = rng.normal(0, 0.006 * side, (2, 12))
+    across = np.concatenate([bend + half + rough[0], (bend - half + rough[1])[::-1]])
+    angle = rng.uniform(0, 2 * np.pi)
+    outline = np.stack([np.concatenate([along, along[::-1]]), across], -1) - (along[-1] * rng.random(), 0)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    area = np.zeros(size_hw, np.float32)
+    cv2.fillPoly(area, [np.round(outline @ turn + centre).astype(np.int32)], 1.0)
+    return area
+
+
+def _corner(size_hw: tuple[int, int], centre: tuple[int, int], rng: np.random.Generator) -> Soft:
+    """All that lies beyond a ragged line, up to a distance, 0 or 1."""
+    side, angle, cells = min(size_hw), rng.uniform(0, 2 * np.pi), int(rng.integers(4, 24))
+    ragged = rng.uniform(0.02, 0.1) * side * smooth_noise(rng, size_hw, (cells, cells))
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32)
+    x, y = x - centre[0], y - centre[1]
+    beyond = x * np.cos(angle) + y * np.sin(angle) + ragged > 0
+    return (beyond & (np.hypot(x, y) < side * rng.uniform(0.08, 0.35))).astype(np.float32)
+
+
+def _hole(picture: Picture) -> Picture:
+    """What a hole in a texture shows: its darkest shade."""
+    return np.broadcast_to(np.quantile(picture, 0.01, axis=(0, 1)), picture.shape).astype(np.uint8)
 
 
 def _noise_areas(size_hw: tuple[int, int], rng: np.random.Generator) -> Soft:

@@ -11,6 +11,7 @@ import torch
 from dtgd_edge.bundle import Bundle, MetricParity
 from dtgd_edge.errors import BackendError, ParityError
 from dtgd_edge.export import pipeline
+from dtgd_edge.export.certificate import Judge
 from dtgd_edge.export.parity import (
     compare,
     flips_allowed,
@@ -20,6 +21,7 @@ from dtgd_edge.export.parity import (
 )
 from dtgd_edge.export.pipeline import Exporter
 from dtgd_edge.export.precision import first_overflow
+from dtgd_edge.export.target import LimitsTarget
 from dtgd_edge.train.checkpoint import Checkpoint
 from dtgd_edge.train.data import read_data
 from dtgd_edge.train.graph import distil
@@ -78,6 +80,25 @@ def test_every_precision_stands_the_stress_and_the_test_pictures(
     assert first.metrics is not None and second.metrics is None
     assert first.metrics.image_auroc == pytest.approx(first.metrics.reference_image_auroc, abs=0.02)
     assert first.metrics.aupro == pytest.approx(first.metrics.reference_aupro, abs=0.02)
+
+
+def test_the_threshold_moves_as_the_scores_move_and_not_as_one_good_part_does(tiny_checkpoint: Path) -> None:
+    checkpoint = Checkpoint.open(tiny_checkpoint)
+    recipe, frames = checkpoint.record.recipe, checkpoint.frames()
+    judge = Judge(distil(checkpoint, frames), frames, recipe.geometry, recipe.scoring)
+    highest = int(judge.reference.score[: judge.normals].argmax())
+
+    def moved(pictures: np.ndarray) -> Scores:
+        score = np.full(len(pictures), 0.5, np.float32)
+        if len(pictures) == len(judge.frames):
+            score = judge.reference.score + 0.25
+            score[highest] -= 0.1  # a threshold from the good parts would follow
+        return Scores(score, np.zeros((len(pictures), 64, 64), np.float32))
+
+    judgement = judge.judge("moved", moved, LimitsTarget())
+    trained = judge.reference_threshold
+    assert judgement.threshold == replace(trained, value=pytest.approx(trained.value + 0.25))
+    assert judgement.record.flips == 0
 
 
 @pytest.mark.parametrize("grey", [0, 255])
