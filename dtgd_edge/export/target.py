@@ -29,7 +29,7 @@ class CalibrationTarget:
         percentile: share of the values that must fit, in per cent; for that method only.
     """
 
-    method: Method = "percentile"
+    method: Method = "minmax"
     frames: int = 32
     percentile: float = 99.99
 

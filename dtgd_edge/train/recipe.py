@@ -103,7 +103,15 @@ class SynthRecipe:
         on_object: share of anomalies placed on the object, where one stands out from its ground.
     """
 
-    families: tuple[str, ...] = ("texture",) * 5 + ("scratch", "spots", "warp", "stain", "blur")
+    families: tuple[str, ...] = (
+        *("texture",) * 5,
+        *("missing",) * 2,
+        "scratch",
+        "spots",
+        "warp",
+        "stain",
+        "blur",
+    )
     held_out: str = "cutpaste"
     clean_share: float = 0.25
     on_object: float = 0.8
