@@ -13,7 +13,7 @@ from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed,
 from dtgd_edge.export.stem import RAW, front_nodes, with_raw_stems, without_rounding
 from dtgd_edge.export.sums import with_channel_products
 from dtgd_edge.export.target import Target
-from dtgd_edge.train.recipe import Fusion
+from dtgd_edge.train.levels import LevelRule
 
 
 class Quantiser:
@@ -26,8 +26,7 @@ class Quantiser:
         normals: uint8 [N, H, W, 3], held-out good frames, for the levels; None: leave the levels.
         half: the same graph with float16 convolutions; needed where target.rest is "fp16".
         origin: where the frames come from, for errors.
-        fusion: of the scoring graph's levels.
-        memory_weight: of its memory; None: it has none.
+        rule: how the scoring graph weighs its levels; None: calibrated, and there is no memory.
     """
 
     def __init__(
@@ -38,15 +37,14 @@ class Quantiser:
         normals: NDArray[np.uint8] | None = None,
         half: ModelProto | None = None,
         origin: str = "the checkpoint",
-        fusion: Fusion = "calibrated",
-        memory_weight: float | None = None,
+        rule: LevelRule | None = None,
     ) -> None:
         assert target.rest == "fp32" or half is not None, "a float16 rest needs the float16 graph"
         self.target = target
         self._frames = frames
         self._normals = normals
         self._origin = origin
-        self._levels = fusion, memory_weight
+        self._rule = rule or LevelRule()
         self._float = with_channel_products(model) if target.placement == "cpu" else model
         self._base = half if target.rest == "fp16" and half is not None else self._float
 
@@ -75,7 +73,7 @@ class Quantiser:
             made = tensorrt_placed(self._base, self.ranges, self.float_nodes(float_modules))
         if self._normals is None:
             return made
-        return with_calibrated_levels(made, self._base, self._normals, *self._levels)
+        return with_calibrated_levels(made, self._base, self._normals, self._rule)
 
     def float_nodes(self, float_modules: tuple[str, ...] = ()) -> set[str]:
         """Names of the nodes that stay float."""

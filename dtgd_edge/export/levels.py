@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from dtgd_edge.export.onnx import INPUT, batch_of, node_scopes
-from dtgd_edge.train.graph import level_constants
+from dtgd_edge.train.levels import LevelRule
 from dtgd_edge.train.networks import LEVELS
-from dtgd_edge.train.recipe import Fusion
 
 
 def with_calibrated_levels(
     model: ModelProto,
     float_model: ModelProto,
     normals: NDArray[np.uint8],
-    fusion: Fusion,
-    memory_weight: float | None = None,
+    rule: LevelRule,
 ) -> ModelProto:
     """Set each level's centre and scale from good frames, as `calibrate_levels` did before quantisation.
 
@@ -32,8 +30,7 @@ def with_calibrated_levels(
         model: quantised.
         float_model: what it was made from; its nodes still say which module they belong to.
         normals: uint8 [N, H, W, 3], held-out good parts.
-        fusion: of the scoring graph.
-        memory_weight: of its memory; None: it has none.
+        rule: of the scoring graph.
     """
     constants = _constants(float_model)
     session = _session_with_outputs(model, [distance for distance, _, _ in constants])
@@ -41,7 +38,7 @@ def with_calibrated_levels(
     columns = zip(*(session.run(None, {INPUT: batch}) for batch in batches), strict=True)
     changed = copy.deepcopy(model)
     distances = [np.concatenate([distance.ravel() for distance in column]) for column in columns]
-    pairs = level_constants(distances, fusion, memory_weight)
+    pairs = rule.constants(distances)
     values: dict[str, float] = {}
     for (_, *names), pair in zip(constants, pairs, strict=True):
         values |= {name: value for name, value in zip(names, pair, strict=True) if name}

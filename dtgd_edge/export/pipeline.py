@@ -237,10 +237,7 @@ class Exporter:
         frames, origin = self._calibration_frames
         self._say(f"int8: calibrating on {min(len(frames), self._target.calibration.frames)} frames")
         half = onnx_from_graph(fp16_graph(graph), self._batch) if self._target.rest == "fp16" else None
-        fusion = self._checkpoint.record.recipe.scoring.fusion
-        return Quantiser(
-            model, self._target, frames, self._frames.normals, half, origin, fusion, graph.memory_weight
-        )
+        return Quantiser(model, self._target, frames, self._frames.normals, half, origin, graph.level_rule)
 
     @cached_property
     def _calibration_frames(self) -> tuple[NDArray[np.uint8], str]:

@@ -8,7 +8,6 @@ import copy
 import functools
 import math
 import operator
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,16 +19,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dtgd_edge.geometry import TileGrid
 from dtgd_edge.train.backbones import IMAGENET_MEAN, IMAGENET_STD
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
+from dtgd_edge.train.levels import LevelRule
 from dtgd_edge.train.margin import with_margin, without_margin
 from dtgd_edge.train.memory import MEMORY_STRIDE, Memory
 from dtgd_edge.train.networks import DTGD, FINEST_STRIDE, LEVELS, cosine
-from dtgd_edge.train.recipe import Fusion, ScoringRecipe
+from dtgd_edge.train.recipe import ScoringRecipe
 from dtgd_edge.train.stitching import Stitch, cut
 from dtgd_edge.verdict import Scores
 
-# Of a good part's distances on one level: what is subtracted, and what becomes 1 on the map.
-CENTRE_QUANTILE, EDGE_QUANTILE = 0.5, 0.995
-SMALLEST_SCALE = 1e-4
 MAP_STRIDE = FINEST_STRIDE  # the tail works at this resolution
 
 
@@ -37,7 +34,7 @@ class Tail(nn.Module):
     """Features to score and map, in float32 throughout.
 
     Attributes:
-        centre, scale: what is taken off each level's distance, and then divides it; see level_constants.
+        centre, scale: what is taken off each level's distance, and then divides it; see LevelRule.
             A memory's are the last.
     """
 
@@ -166,9 +163,9 @@ class ScoringGraph(nn.Module):
         return score, anomaly_map
 
     @property
-    def memory_weight(self) -> float | None:
-        """What the memory counts for where a level counts for 1; None without one."""
-        return None if self.memory is None else self.memory.weight
+    def level_rule(self) -> LevelRule:
+        """How its levels are weighed, from good frames."""
+        return LevelRule(self.tail.fusion, None if self.memory is None else self.memory.weight)
 
     def remembered(self, teacher: list[Tensor]) -> Tensor | None:
         """The memory's distances for the teacher's features, [N, 1, H_2, W_2]; None without one."""
@@ -212,10 +209,7 @@ def distil(checkpoint: Checkpoint, frames: JudgingFrames | None = None) -> Scori
 
 @torch.inference_mode()
 def calibrate_levels(graph: ScoringGraph, normals: NDArray[np.uint8]) -> None:
-    """Set each level's centre and scale from good frames, so that none dominates the sum by its unit.
-
-    Idea: EfficientAD's quantile normalisation (Batzner et al. 2023).
-    """
+    """Set each level's centre and scale from good frames, so that none dominates the sum by its unit."""
     found = []
     for frame in normals:
         teacher, decoded = graph.features(torch.from_numpy(frame)[None])
@@ -223,37 +217,9 @@ def calibrate_levels(graph: ScoringGraph, normals: NDArray[np.uint8]) -> None:
         remembered = graph.remembered(teacher)
         found.append(distances if remembered is None else [*distances, remembered])
     values = [torch.cat([d.flatten() for d in level]).numpy() for level in zip(*found, strict=True)]
-    for level, (centre, scale) in enumerate(level_constants(values, graph.tail.fusion, graph.memory_weight)):
+    for level, (centre, scale) in enumerate(graph.level_rule.constants(values)):
         graph.tail.centre[level] = centre
         graph.tail.scale[level] = scale
-
-
-def level_constants(
-    distances: Sequence[NDArray[np.float32]], fusion: Fusion, memory_weight: float | None = None
-) -> list[tuple[float, float]]:
-    """Centre and scale per level, from good frames; 1 on the map is about the edge of normal.
-
-    Only "calibrated" weighs the levels. For "sum" all cosines have one scale, and in a product the scales are
-    one factor, so that both rank pixels as the plain distances do.
-
-    Args:
-        distances: per level, 1 - cosine at any number of pixels; the memory's last, if it has a weight.
-        fusion: how the levels are put together.
-        memory_weight: what the memory counts for in a sum, where a cosine counts for 1; None: no memory.
-    """
-    quantiles = [np.quantile(level, [CENTRE_QUANTILE, EDGE_QUANTILE]) for level in distances]
-    if fusion == "calibrated":
-        pairs = [(median, edge - median) for median, edge in quantiles]
-    else:
-        pairs = [(0.0, edge) for _, edge in quantiles]
-    if fusion == "sum":
-        cosines = pairs if memory_weight is None else pairs[:-1]
-        pairs[: len(cosines)] = [(0.0, np.mean([edge for _, edge in cosines]))] * len(cosines)
-    constants = [(float(centre), max(float(scale), SMALLEST_SCALE)) for centre, scale in pairs]
-    if memory_weight is not None and fusion != "product":
-        centre, scale = constants[-1]
-        constants[-1] = centre, scale / memory_weight
-    return constants
 
 
 def fold_batch_norms(module: nn.Module) -> DTGD:

@@ -110,7 +110,7 @@ def distance_difference(found: list[Tensor], wanted: list[Tensor], scale: Tensor
     Args:
         found: 1 - cosine of teacher and decoder, [B, H_k, W_k] per level.
         wanted: what they should be.
-        scale: of the wanted ones, one per level; see graph.level_constants.
+        scale: of the wanted ones, one per level; see levels.LevelRule.
     """
     total = scale.new_zeros(())
     for level, (a, b) in enumerate(zip(found, wanted, strict=True)):

@@ -16,6 +16,7 @@ from dtgd_edge.export.target import target_from_name
 from dtgd_edge.ranks import rank_correlation
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.graph import ScoringGraph, calibrate_levels
+from dtgd_edge.train.levels import LevelRule
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Fusion, ScoringRecipe, StudentRecipe, TNRForm
 
@@ -59,7 +60,7 @@ def test_levels_that_drifted_are_put_right(frames: Frames, fusion: Fusion) -> No
     model = onnx_from_graph(drifted)
     wanted = graph.score(frames).score
     assert np.abs(_scores(model, frames) - wanted).max() > 0.1
-    righted = with_calibrated_levels(model, model, frames[:8], fusion)
+    righted = with_calibrated_levels(model, model, frames[:8], LevelRule(fusion))
     np.testing.assert_allclose(_scores(righted, frames), wanted, rtol=0, atol=1e-4)
 
 
@@ -77,7 +78,7 @@ def test_int8_ranks_frames_as_float32_does_with_every_switch(
     graph = _graph(frames, tnr, skips, fusion)
     half = onnx_from_graph(copy.deepcopy(graph).half())
     made = Quantiser(
-        onnx_from_graph(graph), target_from_name(target), frames, frames[:8], half, fusion=fusion
+        onnx_from_graph(graph), target_from_name(target), frames, frames[:8], half, rule=graph.level_rule
     ).quantised()
     kinds = [node.op_type for node in made.graph.node]
     assert kinds.count("DequantizeLinear") > 50

@@ -21,7 +21,6 @@ from dtgd_edge.train.graph import (
     distil,
     fold_batch_norms,
     gaussian_kernel,
-    level_constants,
 )
 from dtgd_edge.train.loop import tensor_from_frames
 from dtgd_edge.train.metrics import pixel_auroc
@@ -198,24 +197,6 @@ def test_uncalibrated_fusions_rank_pixels_as_plain_distances_do(
     factor = (found / expected).mean()
     assert factor > 0
     torch.testing.assert_close(found, factor * expected, rtol=1e-3, atol=1e-5)
-
-
-def test_level_constants_put_the_edge_of_normal_at_one() -> None:
-    rng = np.random.default_rng(0)
-    levels = [scale * rng.random(100_000).astype(np.float32) for scale in (0.1, 0.2, 0.6)]
-    edges = [np.quantile(level, 0.995) for level in levels]
-    for (centre, scale), level in zip(level_constants(levels, "calibrated"), levels, strict=True):
-        scaled = (level - centre) / scale
-        assert np.median(scaled) == pytest.approx(0, abs=1e-6)
-        assert np.quantile(scaled, 0.995) == pytest.approx(1, abs=1e-6)
-    assert level_constants(levels, "product") == [(0.0, pytest.approx(edge)) for edge in edges]
-    assert level_constants(levels, "sum") == [(0.0, pytest.approx(np.mean(edges)))] * 3
-
-
-def test_a_level_without_any_spread_still_has_a_scale() -> None:
-    for fusion in ("calibrated", "sum", "product"):
-        constants = level_constants([np.zeros(10, np.float32)] * 3, fusion)  # type: ignore[arg-type]
-        assert all(scale > 0 for _, scale in constants)
 
 
 def _tail(recipe: ScoringRecipe, size_hw: tuple[int, int] = (64, 96)) -> Tail:

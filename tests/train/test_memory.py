@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtgd_edge.errors import ConfigError
-from dtgd_edge.train.graph import level_constants
 from dtgd_edge.train.memory import Memory, memory_of
 from dtgd_edge.train.recipe import MemoryRecipe, Recipe, read_recipe
 
@@ -121,16 +120,6 @@ def test_a_memory_of_any_number_of_tiles_and_of_a_batch() -> None:
         torch.testing.assert_close(one_by_one(part)[0], distances, rtol=1e-3, atol=1e-3)
     tiles = memory_of([batch], RECIPE, 1, 0)
     assert tiles.prototypes.shape == (40, 5)
-
-
-def test_the_weight_is_in_the_scale_of_the_memory_alone() -> None:
-    levels = [torch.rand(500).numpy() for _ in range(3)] + [30 * torch.rand(500).numpy()]
-    for fusion in ("calibrated", "sum"):
-        plain = level_constants(levels[:3], fusion)  # type: ignore[arg-type]
-        once, twice = (level_constants(levels, fusion, weight) for weight in (1.0, 2.0))  # type: ignore[arg-type]
-        assert once[:3] == twice[:3] == plain
-        assert once[3][1] == pytest.approx(2 * twice[3][1])
-    assert level_constants(levels, "product", 1.0) == level_constants(levels, "product", 2.0)
 
 
 @pytest.mark.parametrize("wrong", [{"size": -1}, {"components": 0}, {"weight": 0.0}])
