@@ -4,9 +4,6 @@ The student tells a defect by what it cannot denoise into the teacher's features
 on good parts, a busy texture for instance, it cannot tell from one. The memory knows such places by heart.
 After PatchCore (Roth et al. 2022): pooled features of the second and third level, thinned out to a greedy
 coreset. Its search has no place in a fixed graph; with few components and few prototypes it is a convolution.
-Distances are in units that grow with the gaps between the prototypes nearby, an idea of the local outlier
-factor (Breunig et al. 2000): what varies much from one good part to the next, such as a bright busy texture,
-may be farther from all that is known than what is always the same, such as a dark smooth one.
 """
 
 from collections.abc import Iterable
@@ -17,11 +14,9 @@ from torch.nn import functional as F
 
 from dtgd_edge.train.recipe import MemoryRecipe
 
-# More patches do not change the coreset of any pictures tried, and it is made in seconds.
+# More patches hardly change what the coreset is worth, and it is made in half a minute.
 MOST_PATCHES = 60_000
 POOL = 3
-NEIGHBOURS = 5  # prototypes whose distances say how wide the gaps are around one
-SMALLEST_GAP = 0.1  # of the mean: good parts that are all but equal have none
 FEW = 32  # channels that are reduced at once
 MEMORY_STRIDE = 8  # pixels per distance: the second level's grid
 
@@ -41,7 +36,7 @@ class Memory(nn.Module):
     offset: Tensor
     prototypes: Tensor
     kernels: Tensor
-    biases: Tensor
+    squares: Tensor
 
     def __init__(self, channels: tuple[int, int], components: int, size: int, weight: float) -> None:
         super().__init__()
@@ -51,8 +46,8 @@ class Memory(nn.Module):
         self.register_buffer("offset", torch.zeros(components))
         self.register_buffer("prototypes", torch.zeros(size, components))
         # Of the prototypes, as a convolution takes them.
-        self.register_buffer("kernels", torch.zeros(size, components + 1, 1, 1), persistent=False)
-        self.register_buffer("biases", torch.zeros(size), persistent=False)
+        self.register_buffer("kernels", torch.zeros(size, components, 1, 1), persistent=False)
+        self.register_buffer("squares", torch.zeros(size), persistent=False)
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], weight: float) -> "Memory":
@@ -65,11 +60,8 @@ class Memory(nn.Module):
 
     def _lay_out(self) -> None:
         """Bring the prototypes into the form that distances are computed with."""
-        # |y - p|^2 / u = (|y|^2 - 2 y p + |p|^2) / u: a convolution of y and |y|^2.
-        units = _gaps(self.prototypes)[:, None]
-        ones = torch.ones(len(self.prototypes), 1)
-        self.kernels.copy_((torch.cat([-2 * self.prototypes, ones], 1) / units)[:, :, None, None])
-        self.biases.copy_(self.prototypes.square().sum(1) / units[:, 0])
+        self.kernels.copy_(-2 * self.prototypes[:, :, None, None])
+        self.squares.copy_(self.prototypes.square().sum(1))
 
     def project(self, levels: list[Tensor]) -> Tensor:
         """Teacher features [N, C_k, H_k, W_k] of three levels to patches [N, components, H_2, W_2].
@@ -84,9 +76,10 @@ class Memory(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Teacher features [N, C_k, H_k, W_k] of three levels to float32 distances [N, 1, H_2, W_2]."""
         patches = self.project(levels)
-        known = torch.cat([patches, (patches * patches).sum(1, keepdim=True)], 1)
-        # A convolution, because TensorRT for RTX has no float32 product of matrices for Turing.
-        return _least(F.conv2d(known, self.kernels, self.biases)).clamp(min=0).sqrt()
+        # |y - p|^2 = |y|^2 + (|p|^2 - 2 y p), and the second is a convolution: TensorRT for RTX has no
+        # float32 product of matrices for Turing.
+        nearest = _least(F.conv2d(patches, self.kernels, self.squares))
+        return ((patches * patches).sum(1, keepdim=True) + nearest).clamp(min=0).sqrt()
 
 
 @torch.inference_mode()
@@ -141,16 +134,6 @@ def _coreset(points: Tensor, size: int) -> list[int]:
             break
         chosen.append(farthest)
     return chosen
-
-
-def _gaps(prototypes: Tensor) -> Tensor:
-    """How far apart the prototypes are around each of them, [size], around 1."""
-    count = min(NEIGHBOURS, len(prototypes) - 1)
-    if count == 0:
-        return torch.ones(1)
-    exact = torch.cdist(prototypes, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
-    gaps = exact.topk(count + 1, largest=False).values[:, 1:].mean(1)  # the nearest is itself
-    return (gaps / gaps.mean().clamp(min=1e-12)).clamp(min=SMALLEST_GAP)
 
 
 def _least(x: Tensor) -> Tensor:

@@ -211,13 +211,12 @@ class MemoryRecipe:
 
     Attributes:
         size: number of prototypes; 0: no memory.
-        components: principal components in which distances are taken; with one more the convolution that
-            finds them is best when it has a multiple of 16 inputs.
+        components: principal components in which distances are taken.
         weight: in the sum of the levels, each of which has 1.
     """
 
     size: int = 2048
-    components: int = 63
+    components: int = 128
     weight: float = 2.0
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtgd_edge.errors import ConfigError
-from dtgd_edge.train.memory import Memory, memory_of
+from dtgd_edge.train.memory import memory_of
 from dtgd_edge.train.recipe import MemoryRecipe, Recipe, read_recipe
 
 RECIPE = MemoryRecipe(size=40, components=5)
@@ -26,12 +26,6 @@ def _patches(levels: list[Tensor]) -> Tensor:
     return torch.cat([middle, deep], 1)[0].flatten(1).T  # [16, 24]
 
 
-def _scaled(patches: Tensor, prototypes: Tensor) -> Tensor:
-    """To the nearest prototype, in units of how far its five nearest are on average."""
-    gaps = torch.stack([torch.cdist(p[None], prototypes)[0].sort().values[1:6].mean() for p in prototypes])
-    return (torch.cdist(patches, prototypes).square() / (gaps / gaps.mean())).amin(1).sqrt()
-
-
 def test_distances_are_those_to_the_nearest_prototype_in_principal_components() -> None:
     parts, new = _parts(6), _parts(1, seed=1)[0]
     memory = memory_of(parts, RECIPE, len(parts), 0)
@@ -44,9 +38,9 @@ def test_distances_are_those_to_the_nearest_prototype_in_principal_components() 
     torch.testing.assert_close(patches.norm(dim=1), found.float().norm(dim=1), rtol=1e-3, atol=1e-4)
     everything = memory_of(parts, replace(RECIPE, size=96), len(parts), 0)
     assert everything.prototypes.shape == (96, 5)
-    expected = _scaled(found.float(), points.float()).view(1, 1, 4, 4)
+    expected = torch.cdist(found, points).amin(1).float().view(1, 1, 4, 4)
     torch.testing.assert_close(everything(new), expected, rtol=1e-2, atol=1e-3)
-    by_hand = _scaled(patches, memory.prototypes).view(1, 1, 4, 4)
+    by_hand = torch.cdist(patches, memory.prototypes).amin(1).view(1, 1, 4, 4)
     torch.testing.assert_close(memory(new), by_hand, rtol=1e-3, atol=1e-3)
 
 
@@ -75,39 +69,6 @@ def test_equal_parts_leave_few_prototypes_and_finite_distances() -> None:
     assert 1 <= len(memory.prototypes) <= 16  # what zero padding makes of the rims is all that differs
     assert bool(memory(flat[0]).isfinite().all())
     assert memory(flat[0]).max() < 1e-2
-
-
-def test_where_good_parts_vary_much_the_same_distance_is_less() -> None:
-    dense, wide = 0.1 * torch.randn(40, 4), 4 * torch.randn(40, 4) + 100
-    tensors = {
-        "middle": torch.zeros(4, 8, 1, 1),
-        "deep": torch.zeros(4, 16, 1, 1),
-        "offset": torch.zeros(4),
-        "prototypes": torch.cat([dense, wide]),
-    }
-    tensors["middle"][:, :4, 0, 0] = torch.eye(4)
-
-    def distance(at: Tensor) -> float:
-        middle = torch.zeros(1, 8, 3, 3)
-        middle[0, :4] = at[:, None, None]
-        return float(
-            Memory.from_tensors(tensors, 1.0)([middle, middle, torch.zeros(1, 16, 3, 3)])[0, 0, 1, 1]
-        )
-
-    step = torch.tensor([1.0, 0, 0, 0])
-    beside_dense, beside_wide = dense[dense[:, 0].argmax()] + step, wide[wide[:, 0].argmax()] + step
-    assert distance(beside_dense) > 2 * distance(beside_wide) > 0
-
-
-def test_one_prototype_alone_measures_plain_distances() -> None:
-    flat = [[torch.full_like(level, 0.5) for level in part] for part in _parts(1)]
-    memory = memory_of(flat, MemoryRecipe(size=1, components=5), 1, 0)
-    torch.testing.assert_close(
-        memory(flat[0]),
-        torch.cdist(memory.project(flat[0])[0].flatten(1).T, memory.prototypes).view(1, 1, 4, 4),
-        rtol=1e-3,
-        atol=1e-3,
-    )
 
 
 def test_a_memory_of_any_number_of_tiles_and_of_a_batch() -> None:
