@@ -89,7 +89,7 @@ class LossRecipe:
     dissimilarity_form: Literal["hinge", "mask"] = "hinge"
     hinge_margin: float = 0.1
     gate: float = 0.2
-    agreement: float = 0.2
+    agreement: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
