@@ -10,7 +10,7 @@ from dtgd_edge.export.calibration import Ranges, tensor_ranges
 from dtgd_edge.export.levels import with_calibrated_levels
 from dtgd_edge.export.onnx import node_scopes
 from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed, is_within, tensorrt_placed
-from dtgd_edge.export.stem import RAW, front_nodes, with_raw_stems, without_rounding
+from dtgd_edge.export.stem import RAW, front_nodes, with_centred_rounding, with_raw_stems, without_rounding
 from dtgd_edge.export.sums import with_channel_products
 from dtgd_edge.export.target import Target
 from dtgd_edge.train.levels import LevelRule
@@ -86,7 +86,8 @@ class Quantiser:
         floats = self.float_nodes(float_modules)
         ranges = {**self.ranges, RAW: (0.0, 255.0)}
         raw = with_raw_stems(self._float, floats)
-        return without_rounding(cpu_placed(raw, ranges, floats | front_nodes(raw)))
+        placed = cpu_placed(raw, ranges, floats | front_nodes(raw))
+        return without_rounding(with_centred_rounding(placed, raw, self._frames.mean((0, 1, 2))))
 
 
 def last_sums(model: ModelProto) -> set[str]:

@@ -13,6 +13,7 @@ from dtgd_edge.export.onnx import INPUT
 
 RAW = "frames_as_values"  # float32 [N, 3, H, W], 0 to 255, with the rim around it
 _BYTES = "frames_as_bytes"
+WEIGHT, BIAS = "_raw_weight", "_raw_bias"  # what follows a stem's name
 
 
 def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
@@ -57,6 +58,34 @@ def front_nodes(model: ModelProto) -> set[str]:
     return {node.name for node in _before(model, RAW)}
 
 
+def with_centred_rounding(model: ModelProto, raw: ModelProto, colour: np.ndarray) -> ModelProto:
+    """Take out of the stems' biases what rounding their weights does to a frame of one colour.
+
+    Bytes are far from 0, so that a weight's rounding error counts for a hundred times as much as after
+    normalisation, in all places alike. About the usual colour of the frames nothing of it is left.
+
+    Args:
+        model: quantised from `raw`; it is changed.
+        raw: from `with_raw_stems`.
+        colour: mean of the frames, float [3], 0 to 255.
+    """
+    wanted = {i.name: numpy_helper.to_array(i) for i in raw.graph.initializer if i.name.endswith(WEIGHT)}
+    made = {i.name: i for i in model.graph.initializer}
+    for name, weight in wanted.items():
+        bias = name.removesuffix(WEIGHT) + BIAS
+        if f"{name}_quantized" not in made:
+            continue
+        steps, scale, biases, bias_scale = (
+            numpy_helper.to_array(made[x]).astype(np.float64)
+            for x in (f"{name}_quantized", f"{name}_scale", f"{bias}_quantized", f"{bias}_quantized_scale")
+        )
+        error = (steps * scale.reshape(-1, 1, 1, 1) - weight).sum((2, 3)) @ colour
+        limits = np.iinfo(np.int32)
+        righted = np.clip(np.rint(biases - error / bias_scale), limits.min, limits.max).astype(np.int32)
+        made[f"{bias}_quantized"].CopyFrom(numpy_helper.from_array(righted, f"{bias}_quantized"))
+    return model
+
+
 def without_rounding(model: ModelProto) -> ModelProto:
     """Take out the cast and the quantisation of RAW, which change nothing: scale 1, zero point 0."""
     graph = model.graph
@@ -80,8 +109,8 @@ def _fold(
     # The exporter leaves a bias out where batch norm folded to zero.
     bias = values[stem.input[2]] if len(stem.input) == 3 else np.zeros(len(weight), np.float32)
     folded = {
-        f"{stem.name}_raw_weight": weight * gain.reshape(1, 3, 1, 1),
-        f"{stem.name}_raw_bias": bias + (weight * offset.reshape(1, 3, 1, 1)).sum((1, 2, 3)),
+        f"{stem.name}{WEIGHT}": weight * gain.reshape(1, 3, 1, 1),
+        f"{stem.name}{BIAS}": bias + (weight * offset.reshape(1, 3, 1, 1)).sum((1, 2, 3)),
     }
     for name, content in folded.items():
         model.graph.initializer.append(numpy_helper.from_array(content.astype(np.float32), name))

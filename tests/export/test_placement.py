@@ -137,6 +137,26 @@ def test_the_cpus_stems_read_the_frames_bytes(for_cpu: ModelProto) -> None:
     assert values["rim_y"][0, 0, 0].tolist() == [124, 116, 104]
 
 
+def test_rounded_stem_weights_do_not_tint_a_frame_of_the_usual_colour(
+    for_cpu: ModelProto, floating: ModelProto, frames: JudgingFrames
+) -> None:
+    """Bytes around 200 times the rounding errors of 147 weights are no small matter."""
+    values = {i.name: numpy_helper.to_array(i).astype(np.float64) for i in for_cpu.graph.initializer}
+    weights = {i.name: numpy_helper.to_array(i).astype(np.float64) for i in floating.graph.initializer}
+    colour = frames.fitted.mean((0, 1, 2))
+    gain, offset = weights["gain"].reshape(3), weights["offset"].reshape(3)
+    stems = {n.name: n for n in floating.graph.node if n.op_type == "Conv" and n.input[0] == "add"}
+    assert len(stems) == 2
+    for name, stem in stems.items():
+        weight = weights[stem.input[1]].sum((2, 3))
+        bias = weights[stem.input[2]] if len(stem.input) == 3 else 0.0
+        wanted = weight @ (colour * gain + offset) + bias
+        rounded = values[f"{name}_raw_weight_quantized"].sum((2, 3)) @ colour
+        scale = values[f"{name}_raw_weight_scale"]
+        found = scale * (rounded + values[f"{name}_raw_bias_quantized"])
+        np.testing.assert_allclose(found, wanted, atol=2 * scale.max())
+
+
 def test_sums_as_products_change_nothing(floating: ModelProto, frames: JudgingFrames) -> None:
     changed = with_channel_products(floating)
     assert not [n for n in changed.graph.node if n.op_type == "ReduceSum"]
