@@ -18,8 +18,14 @@ from dtgd_edge.export.onnx import checked
 
 # The tail, the memory and the gates decide the score's last digits and weigh little.
 ALWAYS_FLOAT = ("tail", "memory", ".gate")
-# TensorRT: the stems see the widest values of all, the 1 x 1 heads feed the cosine directly.
-TENSORRT_FLOAT = ("network.teacher.conv1", "network.student.encoder.conv1", ".decoded_heads")
+# TensorRT: the stems see the widest values of all, the 1 x 1 heads feed the cosine directly, and what the
+# teacher's first stage loses to symmetric rounding is in every distance and in the memory's too.
+TENSORRT_FLOAT = (
+    "network.teacher.conv1",
+    "network.teacher.layer1",
+    "network.student.encoder.conv1",
+    ".decoded_heads",
+)
 
 
 def is_within(scope: str, modules: tuple[str, ...]) -> bool:
