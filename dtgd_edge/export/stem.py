@@ -59,10 +59,11 @@ def front_nodes(model: ModelProto) -> set[str]:
 
 
 def with_centred_rounding(model: ModelProto, raw: ModelProto, colour: np.ndarray) -> ModelProto:
-    """Take out of the stems' biases what rounding their weights does to a frame of one colour.
+    """Take out of the stems what rounding their weights does to an even area.
 
     Bytes are far from 0, so that a weight's rounding error counts for a hundred times as much as after
-    normalisation, in all places alike. About the usual colour of the frames nothing of it is left.
+    normalisation, in all places alike. Weights are rounded so that the sum over a kernel keeps its value to
+    half a step, and what is left of that at the usual colour of the frames goes into the biases.
 
     Args:
         model: quantised from `raw`; it is changed.
@@ -79,7 +80,11 @@ def with_centred_rounding(model: ModelProto, raw: ModelProto, colour: np.ndarray
             numpy_helper.to_array(made[x]).astype(np.float64)
             for x in (f"{name}_quantized", f"{name}_scale", f"{bias}_quantized", f"{bias}_quantized_scale")
         )
-        error = (steps * scale.reshape(-1, 1, 1, 1) - weight).sum((2, 3)) @ colour
+        wanted_steps = weight / scale.reshape(-1, 1, 1, 1)
+        steps = _with_kept_sums(steps, wanted_steps)
+        dtype = numpy_helper.to_array(made[f"{name}_quantized"]).dtype
+        made[f"{name}_quantized"].CopyFrom(numpy_helper.from_array(steps.astype(dtype), f"{name}_quantized"))
+        error = ((steps - wanted_steps).sum((2, 3)) * scale[:, None]) @ colour
         limits = np.iinfo(np.int32)
         righted = np.clip(np.rint(biases - error / bias_scale), limits.min, limits.max).astype(np.int32)
         made[f"{bias}_quantized"].CopyFrom(numpy_helper.from_array(righted, f"{bias}_quantized"))
@@ -99,6 +104,26 @@ def without_rounding(model: ModelProto) -> ModelProto:
     for node in [n for n in graph.node if list(n.output) == [RAW]]:
         graph.node.remove(node)
     return model
+
+
+def _with_kept_sums(steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Round some weights the other way, those that lie nearest to the middle, until sums over a kernel fit.
+
+    Args:
+        steps: rounded weights, [O, I, H, W], -127 to 127.
+        wanted: what they were rounded from.
+    """
+    shape = steps.shape
+    steps, wanted = steps.reshape(*shape[:2], -1).copy(), wanted.reshape(*shape[:2], -1)
+    errors = steps - wanted
+    surplus = np.rint(errors.sum(2)).astype(int)
+    for sign in (1, -1):
+        # The largest errors of this sign first.
+        order = np.argsort(-sign * errors, axis=2)
+        rank = np.argsort(order, axis=2)
+        turned = (rank < (sign * surplus)[..., None]) & (sign * errors > 0) & (np.abs(steps - sign) <= 127)
+        steps -= sign * turned
+    return steps.reshape(shape)
 
 
 def _fold(

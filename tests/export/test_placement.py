@@ -161,6 +161,9 @@ def test_rounded_stem_weights_do_not_tint_a_frame_of_the_usual_colour(
         scale = values[f"{name}_raw_weight_scale"]
         found = scale * (rounded + values[f"{name}_raw_bias_quantized"])
         np.testing.assert_allclose(found, wanted, atol=2 * scale.max())
+        # And hardly one of any other even colour: sums over a kernel are kept.
+        sums = values[f"{name}_raw_weight_quantized"].sum((2, 3)) * scale[:, None]
+        np.testing.assert_allclose(sums, weight * gain, atol=0.51 * scale.max())
 
 
 def test_sums_as_products_change_nothing(floating: ModelProto, frames: JudgingFrames) -> None:

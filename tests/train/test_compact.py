@@ -87,7 +87,7 @@ def test_every_step_says_what_the_full_model_adds(full: Checkpoint, data: DataSe
     train(data, recipe, tmp_path, device="cpu", report=seen.append, full=full)
     assert len(seen) == 2 and all(p.teacher > 0 and p.agreement > 0 for p in seen)
     student = [
-        p.consistency + min(1, p.step / 0.4) * (0.5 * p.dissimilarity + 0.2 * p.agreement) + 0.2 * p.gate
+        p.consistency + min(1, p.step / 0.4) * (0.5 * p.dissimilarity + p.agreement) + 0.2 * p.gate
         for p in seen
     ]
     assert [p.loss for p in seen] == pytest.approx(
