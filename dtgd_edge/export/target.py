@@ -29,9 +29,9 @@ class CalibrationTarget:
         percentile: share of the values that must fit, in per cent; for that method only.
     """
 
-    method: Method = "minmax"
+    method: Method = "percentile"
     frames: int = 32
-    percentile: float = 99.99
+    percentile: float = 99.9995
 
     def __post_init__(self) -> None:
         if self.frames < 1 or not 50 < self.percentile <= 100:
