@@ -21,20 +21,24 @@ from tests.train.conftest import at, same
 pytestmark = pytest.mark.usefixtures("few_judging_frames")
 
 
-class Killed(Exception):
-    pass
+def _killed(data: DataSet, recipe: Recipe, folder: Path, step: int, save_every_steps: int) -> None:
+    """Train, and lose the process after a step."""
 
+    class Killed(Exception):
+        pass
 
-def _kill() -> None:
-    raise Killed
+    def kill() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(data, recipe, folder, device="cpu", report=at(step, kill), save_every_steps=save_every_steps)
 
 
 @pytest.mark.parametrize("killed_at", [2, 3, 6])
 def test_a_killed_run_with_a_tuned_teacher_goes_on_to_the_same_weights(
     data: DataSet, tuned_recipe: Recipe, tuned: Checkpoint, tmp_path: Path, killed_at: int
 ) -> None:
-    with pytest.raises(Killed):
-        train(data, tuned_recipe, tmp_path, device="cpu", report=at(killed_at, _kill), save_every_steps=1)
+    _killed(data, tuned_recipe, tmp_path, killed_at, save_every_steps=1)
     stopped = Checkpoint.open(tmp_path)
     assert stopped.record.step == killed_at - 1
     assert bool(tensors_under(stopped.tensors, "tuned_adam.")) is (killed_at > 2)
@@ -45,8 +49,7 @@ def test_a_killed_run_with_a_tuned_teacher_goes_on_to_the_same_weights(
 def test_a_killed_run_goes_on_to_the_same_weights(
     data: DataSet, recipe: Recipe, uninterrupted: Checkpoint, tmp_path: Path, killed_at: int
 ) -> None:
-    with pytest.raises(Killed):
-        train(data, recipe, tmp_path, device="cpu", report=at(killed_at, _kill), save_every_steps=2)
+    _killed(data, recipe, tmp_path, killed_at, save_every_steps=2)
     steps: list[int] = []
     resumed = train(data, recipe, tmp_path, device="cpu", resume=True, report=lambda p: steps.append(p.step))
     assert steps[0] == (killed_at - 1) // 2 * 2 + 1
@@ -126,6 +129,5 @@ def test_a_run_without_encoder_consistency_can_be_resumed(
         loss=LossRecipe(encoder_consistency=0, dissimilarity_form="mask"),
     )
     whole = train(data, plan, tmp_path / "whole", device="cpu")
-    with pytest.raises(Killed):
-        train(data, plan, tmp_path / "run", device="cpu", report=at(3, _kill), save_every_steps=2)
+    _killed(data, plan, tmp_path / "run", 3, save_every_steps=2)
     assert same(train(data, plan, tmp_path / "run", device="cpu", resume=True), whole)
