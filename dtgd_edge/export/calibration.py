@@ -43,6 +43,12 @@ def calibration_frames(folder: Path, geometry: Geometry) -> NDArray[np.uint8]:
     return read_frames([Part(path, False, "good") for path in picture_paths(folder)], geometry)
 
 
+def calibrating(frames: NDArray[np.uint8], target: CalibrationTarget) -> NDArray[np.uint8]:
+    """Those of the frames that are looked at, evenly taken, as many as the target says."""
+    rows = np.unique(np.linspace(0, len(frames) - 1, target.frames).round().astype(int))
+    return np.take(frames, rows, axis=0)
+
+
 def tensor_ranges(
     model: ModelProto, frames: NDArray[np.uint8], target: CalibrationTarget, origin: str = "the checkpoint"
 ) -> Ranges:
@@ -58,7 +64,6 @@ def tensor_ranges(
         BackendError: most frames carry no picture, or the graph gives NaN on them.
     """
     require_pictures(frames, origin)
-    chosen = frames[np.unique(np.linspace(0, len(frames) - 1, target.frames).round().astype(int))]
     options = {"symmetric": False, "percentile": target.percentile}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
@@ -71,7 +76,9 @@ def tensor_ranges(
             extra_options=options,
         )
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a line per frame
-            for frame in chosen:  # one by one: it holds every tensor of all that it is given at once
+            for frame in calibrating(
+                frames, target
+            ):  # one by one: it holds every tensor of all that it is given at once
                 calibrator.collect_data(_Frames(frame[None], batch_of(model)))
             found = calibrator.compute_data()
         return {name: _range(values.range_value) for name, values in found.items()}

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from dtgd_edge.export.calibration import Ranges, tensor_ranges
+from dtgd_edge.export.calibration import Ranges, calibrating, require_pictures, tensor_ranges
 from dtgd_edge.export.levels import with_calibrated_levels
 from dtgd_edge.export.onnx import node_scopes
 from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed, is_within, tensorrt_placed
-from dtgd_edge.export.stem import RAW, front_nodes, with_centred_rounding, with_raw_stems, without_rounding
+from dtgd_edge.export.rounding import Means, channel_means, with_centred_rounding
+from dtgd_edge.export.stem import RAW, front_nodes, with_raw_stems, without_rounding
 from dtgd_edge.export.sums import with_channel_products
 from dtgd_edge.export.target import Target
 from dtgd_edge.train.levels import LevelRule
@@ -53,6 +54,12 @@ class Quantiser:
         """Of the float32 graph's tensors; a BackendError if the frames cannot set them."""
         return tensor_ranges(self._float, self._frames, self.target.calibration, self._origin)
 
+    @cached_property
+    def means(self) -> Means:
+        """Of what the float32 graph's convolutions read; errors as for `ranges`."""
+        require_pictures(self._frames, self._origin)
+        return channel_means(self._float, calibrating(self._frames, self.target.calibration))
+
     @property
     def model(self) -> ModelProto:
         """The float32 graph that is quantised."""
@@ -70,7 +77,9 @@ class Quantiser:
         if self.target.placement == "cpu":
             made = self._for_cpu(float_modules)
         else:
-            made = tensorrt_placed(self._base, self.ranges, self.float_nodes(float_modules))
+            floats = self.float_nodes(float_modules)
+            rounded = with_centred_rounding(self._base, self.means, floats)
+            made = tensorrt_placed(rounded, self.ranges, floats)
         if self._normals is None:
             return made
         return with_calibrated_levels(made, self._base, self._normals, self._rule)
@@ -84,10 +93,11 @@ class Quantiser:
 
     def _for_cpu(self, float_modules: tuple[str, ...]) -> ModelProto:
         floats = self.float_nodes(float_modules)
-        ranges = {**self.ranges, RAW: (0.0, 255.0)}
         raw = with_raw_stems(self._float, floats)
-        placed = cpu_placed(raw, ranges, floats | front_nodes(raw))
-        return without_rounding(with_centred_rounding(placed, raw, self._frames.mean((0, 1, 2))))
+        means = {**self.means, RAW: self._frames.mean((0, 1, 2))}
+        rounded = with_centred_rounding(raw, means, floats)
+        ranges = {**self.ranges, RAW: (0.0, 255.0)}
+        return without_rounding(cpu_placed(rounded, ranges, floats | front_nodes(raw)))
 
 
 def last_sums(model: ModelProto) -> set[str]:

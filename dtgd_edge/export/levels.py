@@ -8,12 +8,11 @@ cost in time; on the pretend part it cut the score error of good parts by more t
 import copy
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
-from dtgd_edge.export.onnx import INPUT, batch_of, node_scopes
+from dtgd_edge.export.onnx import node_scopes
+from dtgd_edge.export.probe import probed
 from dtgd_edge.train.levels import LevelRule
 from dtgd_edge.train.networks import LEVELS
 
@@ -33,9 +32,7 @@ def with_calibrated_levels(
         rule: of the scoring graph.
     """
     constants = _constants(float_model)
-    session = _session_with_outputs(model, [distance for distance, _, _ in constants])
-    batches = (np.repeat(frame[None], batch_of(model), axis=0) for frame in normals)
-    columns = zip(*(session.run(None, {INPUT: batch}) for batch in batches), strict=True)
+    columns = zip(*probed(model, [distance for distance, _, _ in constants], normals), strict=True)
     changed = copy.deepcopy(model)
     distances = [np.concatenate([distance.ravel() for distance in column]) for column in columns]
     pairs = rule.constants(distances)
@@ -69,23 +66,3 @@ def _constants(model: ModelProto) -> list[tuple[str, str, str]]:
             found.append((less.output[0], "", node.input[1]))
     assert len(found) in (LEVELS, LEVELS + 1), "the tail is (distance - centre) / scale"
     return found
-
-
-def _session_with_outputs(model: ModelProto, names: list[str]) -> onnxruntime.InferenceSession:
-    opened = copy.deepcopy(model)
-    del opened.graph.output[:]
-    opened.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # What the graph says, not what ONNX Runtime would make of its Q/DQ nodes (see sessions/ort.py).
-    options.add_session_config_entry("session.disable_quant_qdq", "1" if _is_symmetric(model) else "0")
-    return onnxruntime.InferenceSession(
-        opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def _is_symmetric(model: ModelProto) -> bool:
-    """Whether activations are int8, as TensorRT wants them."""
-    kinds = {i.name: i.data_type for i in model.graph.initializer}
-    zeros = [n.input[2] for n in model.graph.node if n.op_type == "QuantizeLinear"]
-    return bool(zeros) and kinds.get(zeros[0]) == onnx.TensorProto.INT8

@@ -13,7 +13,6 @@ from dtgd_edge.export.onnx import INPUT
 
 RAW = "frames_as_values"  # float32 [N, 3, H, W], 0 to 255, with the rim around it
 _BYTES = "frames_as_bytes"
-WEIGHT, BIAS = "_raw_weight", "_raw_bias"  # what follows a stem's name
 
 
 def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
@@ -58,39 +57,6 @@ def front_nodes(model: ModelProto) -> set[str]:
     return {node.name for node in _before(model, RAW)}
 
 
-def with_centred_rounding(model: ModelProto, raw: ModelProto, colour: np.ndarray) -> ModelProto:
-    """Take out of the stems what rounding their weights does to an even area.
-
-    Bytes are far from 0, so that a weight's rounding error counts for a hundred times as much as after
-    normalisation, in all places alike. Weights are rounded so that the sum over a kernel keeps its value to
-    half a step, and what is left of that at the usual colour of the frames goes into the biases.
-
-    Args:
-        model: quantised from `raw`; it is changed.
-        raw: from `with_raw_stems`.
-        colour: mean of the frames, float [3], 0 to 255.
-    """
-    wanted = {i.name: numpy_helper.to_array(i) for i in raw.graph.initializer if i.name.endswith(WEIGHT)}
-    made = {i.name: i for i in model.graph.initializer}
-    for name, weight in wanted.items():
-        bias = name.removesuffix(WEIGHT) + BIAS
-        if f"{name}_quantized" not in made:
-            continue
-        steps, scale, biases, bias_scale = (
-            numpy_helper.to_array(made[x]).astype(np.float64)
-            for x in (f"{name}_quantized", f"{name}_scale", f"{bias}_quantized", f"{bias}_quantized_scale")
-        )
-        wanted_steps = weight / scale.reshape(-1, 1, 1, 1)
-        steps = _with_kept_sums(steps, wanted_steps)
-        dtype = numpy_helper.to_array(made[f"{name}_quantized"]).dtype
-        made[f"{name}_quantized"].CopyFrom(numpy_helper.from_array(steps.astype(dtype), f"{name}_quantized"))
-        error = ((steps - wanted_steps).sum((2, 3)) * scale[:, None]) @ colour
-        limits = np.iinfo(np.int32)
-        righted = np.clip(np.rint(biases - error / bias_scale), limits.min, limits.max).astype(np.int32)
-        made[f"{bias}_quantized"].CopyFrom(numpy_helper.from_array(righted, f"{bias}_quantized"))
-    return model
-
-
 def without_rounding(model: ModelProto) -> ModelProto:
     """Take out the cast and the quantisation of RAW, which change nothing: scale 1, zero point 0."""
     graph = model.graph
@@ -106,26 +72,6 @@ def without_rounding(model: ModelProto) -> ModelProto:
     return model
 
 
-def _with_kept_sums(steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Round some weights the other way, those that lie nearest to the middle, until sums over a kernel fit.
-
-    Args:
-        steps: rounded weights, [O, I, H, W], -127 to 127.
-        wanted: what they were rounded from.
-    """
-    shape = steps.shape
-    steps, wanted = steps.reshape(*shape[:2], -1).copy(), wanted.reshape(*shape[:2], -1)
-    errors = steps - wanted
-    surplus = np.rint(errors.sum(2)).astype(int)
-    for sign in (1, -1):
-        # The largest errors of this sign first.
-        order = np.argsort(-sign * errors, axis=2)
-        rank = np.argsort(order, axis=2)
-        turned = (rank < (sign * surplus)[..., None]) & (sign * errors > 0) & (np.abs(steps - sign) <= 127)
-        steps -= sign * turned
-    return steps.reshape(shape)
-
-
 def _fold(
     model: ModelProto, stem: NodeProto, values: dict[str, np.ndarray], gain: np.ndarray, offset: np.ndarray
 ) -> None:
@@ -134,8 +80,8 @@ def _fold(
     # The exporter leaves a bias out where batch norm folded to zero.
     bias = values[stem.input[2]] if len(stem.input) == 3 else np.zeros(len(weight), np.float32)
     folded = {
-        f"{stem.name}{WEIGHT}": weight * gain.reshape(1, 3, 1, 1),
-        f"{stem.name}{BIAS}": bias + (weight * offset.reshape(1, 3, 1, 1)).sum((1, 2, 3)),
+        f"{stem.name}_raw_weight": weight * gain.reshape(1, 3, 1, 1),
+        f"{stem.name}_raw_bias": bias + (weight * offset.reshape(1, 3, 1, 1)).sum((1, 2, 3)),
     }
     for name, content in folded.items():
         model.graph.initializer.append(numpy_helper.from_array(content.astype(np.float32), name))

@@ -13,6 +13,7 @@ from dtgd_edge.export.int8 import Quantiser
 from dtgd_edge.export.onnx import INPUT, node_scopes, onnx_from_graph
 from dtgd_edge.export.placement import is_within
 from dtgd_edge.export.precision import fp16_graph
+from dtgd_edge.export.rounding import channel_means, with_centred_rounding
 from dtgd_edge.export.sums import with_channel_products
 from dtgd_edge.export.target import Target, target_from_name
 from dtgd_edge.ranks import rank_correlation
@@ -164,6 +165,32 @@ def test_rounded_stem_weights_do_not_tint_a_frame_of_the_usual_colour(
         # And hardly one of any other even colour: sums over a kernel are kept.
         sums = values[f"{name}_raw_weight_quantized"].sum((2, 3)) * scale[:, None]
         np.testing.assert_allclose(sums, weight * gain, atol=0.51 * scale.max())
+
+
+def test_quantisers_add_no_rounding_of_their_own(
+    for_cpu: ModelProto, for_tensorrt: ModelProto, floating: ModelProto, frames: JudgingFrames
+) -> None:
+    means = channel_means(floating, frames.fitted[:2])
+    rounded = with_centred_rounding(floating, means, set())
+    wanted = {i.name: numpy_helper.to_array(i) for i in rounded.graph.initializer}
+    for model, quantised in ((for_cpu, "_quantized"), (for_tensorrt, "_q")):
+        values = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+        weights = [n for n in wanted if n.endswith("weight") and f"{n}{quantised}" in values]
+        assert len(weights) > 40
+        for name in weights:
+            scale = values[f"{name}_scale"].reshape(-1, 1, 1, 1)
+            # Weights that float16 moved over the middle between two steps may be rounded the other way.
+            steps = 1.1 if scale.dtype == np.float16 else 0.1
+            found = values[f"{name}{quantised}"] * scale.astype(np.float64)
+            np.testing.assert_allclose(found, wanted[name], rtol=1e-3, atol=steps * scale.max())
+
+
+def test_means_are_of_what_convolutions_read(floating: ModelProto, frames: JudgingFrames) -> None:
+    means = channel_means(floating, frames.fitted)
+    values = {i.name: numpy_helper.to_array(i) for i in floating.graph.initializer}
+    normalised = frames.fitted.mean((0, 1, 2)) * values["gain"].reshape(3) + values["offset"].reshape(3)
+    np.testing.assert_allclose(means["add"], normalised, atol=1e-4)
+    assert {n.input[0] for n in floating.graph.node if n.op_type == "Conv"} == set(means)
 
 
 def test_sums_as_products_change_nothing(floating: ModelProto, frames: JudgingFrames) -> None:
