@@ -104,6 +104,28 @@ def _angles(features: Tensor, places: Tensor) -> Tensor:
         return both.transpose(1, 2) @ both
 
 
+def spacing_loss(learnt: Tensor, wanted: Tensor, places: int, chance: torch.Generator) -> Tensor:
+    """How far two networks are from keeping patches equally far apart, in units of the mean distance.
+
+    A memory asks how far a patch is from the nearest one of other pictures, so patches of all pictures are
+    compared with each other; the numbers of channels may differ.
+
+    Args:
+        learnt: patches, [B, C, H, W]; see memory.patches_of.
+        wanted: another network's, of the same pictures, [B, C', H, W].
+        places: most positions of a picture that are compared.
+        chance: on the CPU; chooses them.
+    """
+    chosen = torch.randperm(learnt.shape[2] * learnt.shape[3], generator=chance)[:places].to(learnt.device)
+
+    def spaced(patches: Tensor) -> Tensor:
+        points = patches.flatten(2)[:, :, chosen].transpose(1, 2).flatten(0, 1).float()  # [B P, C]
+        return F.pdist(points)
+
+    a, b = spaced(learnt), spaced(wanted)
+    return (a / a.mean() - b / b.mean()).abs().mean()
+
+
 def distance_difference(found: list[Tensor], wanted: list[Tensor], scale: Tensor) -> Tensor:
     """Mean difference of distances in units of the levels' scales, as the map counts them.
 

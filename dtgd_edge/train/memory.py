@@ -115,13 +115,18 @@ def _sampled(
 ) -> tuple[Tensor, tuple[int, int]]:
     """Some patches of each part, [P, C_2 + C_3], and both channel counts."""
     found = []
-    for _, middle, deep in features:
-        middle, deep = _pooled(middle.float()), _pooled(deep.float())
-        deep = F.interpolate(deep, size=middle.shape[2:], mode="bilinear", align_corners=False)
-        patches = torch.cat([middle, deep], 1).flatten(2).transpose(1, 2).flatten(0, 1).cpu()
+    for levels in features:
+        patches = patches_of(levels).flatten(2).transpose(1, 2).flatten(0, 1).cpu()
         found.append(patches[torch.randperm(len(patches), generator=generator)[:count]])
-        channels = middle.shape[1], deep.shape[1]
+        channels = levels[1].shape[1], levels[2].shape[1]
     return torch.cat(found), channels
+
+
+def patches_of(levels: list[Tensor]) -> Tensor:
+    """What a memory compares: features [N, C_k, H_k, W_k] of three levels to [N, C_2 + C_3, H_2, W_2]."""
+    middle, deep = (_pooled(level.float()) for level in levels[1:])
+    deep = F.interpolate(deep, size=middle.shape[2:], mode="bilinear", align_corners=False)
+    return torch.cat([middle, deep], 1)
 
 
 def _coreset(points: Tensor, size: int) -> list[int]:

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from dtgd_edge.train.graph import ScoringGraph
-from dtgd_edge.train.losses import angle_loss, distance_difference
+from dtgd_edge.train.losses import angle_loss, distance_difference, spacing_loss
+from dtgd_edge.train.memory import patches_of
 from dtgd_edge.train.networks import DTGD, cosine
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.teaching import LearningTeacher, Seen, halves
 
 PLACES = 128  # of a picture, on each level, whose angles are compared in a step
+PATCHES = 32  # of a picture, whose distances from each other and from those of other pictures are compared
 
 
 class Thinning(LearningTeacher):
@@ -30,6 +32,7 @@ class Thinning(LearningTeacher):
         super().__init__(network, recipe)
         self._full = full.network.requires_grad_(False)
         self._scale = full.tail.scale
+        self._remembers = full.memory is not None
 
     def see(self, teacher: nn.Module, both: Tensor, step: int) -> Seen:
         corrupted = both[len(both) // 2 :]
@@ -45,7 +48,11 @@ class Thinning(LearningTeacher):
     def loss(self, seen: Seen, mask: Tensor, step: int) -> Tensor:
         assert seen.learnt is not None and seen.target is not None
         chance = torch.Generator().manual_seed(step)  # the same when a run is resumed
-        return angle_loss(seen.learnt, seen.target, PLACES, chance)
+        angles = angle_loss(seen.learnt, seen.target, PLACES, chance)
+        if not self._remembers:
+            return angles
+        spacing = spacing_loss(patches_of(seen.learnt), patches_of(seen.target), PATCHES, chance)
+        return angles + spacing
 
     def agreement(self, seen: Seen, decoded: list[Tensor]) -> Tensor:
         assert seen.distances is not None

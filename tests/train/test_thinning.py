@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from dtgd_edge.train.backbones import ResNet, backbone_spec
 from dtgd_edge.train.graph import ScoringGraph
-from dtgd_edge.train.losses import angle_loss, distance_difference
+from dtgd_edge.train.losses import angle_loss, distance_difference, spacing_loss
+from dtgd_edge.train.memory import Memory, patches_of
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import OptimiserRecipe, Recipe, ScoringRecipe, StudentRecipe, TeacherRecipe
 from dtgd_edge.train.thinning import Thinning
@@ -63,6 +64,23 @@ def test_a_thin_teacher_comes_to_see_the_full_ones_angles(
     assert all(torch.equal(v, thinning.normal.state_dict()[k]) for k, v in network.teacher.named_buffers())
 
 
+def test_patches_come_to_lie_as_far_apart_as_those_that_the_full_graph_remembers(
+    network: DTGD, full: ScoringGraph, both: Tensor
+) -> None:
+    spec = backbone_spec("resnet18_half")
+    full.memory = Memory((spec.channels(2), spec.channels(3)), 4, 8, 1.0)
+    thinning, spacings = Thinning(network, RECIPE, full), []
+    for step in range(1, 21):
+        seen = thinning.see(network.teacher, both, step)
+        assert seen.learnt is not None and seen.target is not None
+        chance = torch.Generator().manual_seed(0)
+        spacing = spacing_loss(patches_of(seen.learnt), patches_of(seen.target), 64, chance)
+        spacings.append(spacing.item())
+        thinning.loss(seen, _mask(), step).backward()  # type: ignore[no-untyped-call]
+        thinning.update(1.0, 0.9)
+    assert sum(spacings[-3:]) < 0.5 * sum(spacings[:3])
+
+
 def test_what_the_student_gets_has_no_gradient_and_the_full_ones_distances(
     network: DTGD, full: ScoringGraph, both: Tensor
 ) -> None:
@@ -90,6 +108,17 @@ def test_angles_do_not_depend_on_channels_or_length() -> None:
     assert angle_loss(turned, features, 16, chance).item() < 1e-3
     other = [torch.rand_like(f) for f in features]
     assert angle_loss(other, features, 16, chance).item() > 0.05
+
+
+def test_spacing_does_not_depend_on_channels_or_length() -> None:
+    patches = torch.rand(4, 8, 6, 6)
+    patches[1] = patches[0]  # a picture whose twin is not corrupted: distances of 0
+    turned = (3 * torch.cat([patches, torch.zeros_like(patches)], 1).flip(1)).requires_grad_()
+    chance = torch.Generator().manual_seed(0)
+    same = spacing_loss(turned, patches, 16, chance)
+    same.backward()  # type: ignore[no-untyped-call]
+    assert same.item() < 1e-5 and turned.grad is not None and turned.grad.isfinite().all()
+    assert spacing_loss(torch.rand_like(patches), patches, 16, chance).item() > 0.05
 
 
 def test_distances_are_compared_in_units_of_their_levels() -> None:
