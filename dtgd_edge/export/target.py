@@ -124,7 +124,7 @@ def target_from_name(name: str) -> Target:
     if name == "cpu":
         return Target()
     if name == "tensorrt":
-        return Target("tensorrt", "fp16", calibration=CalibrationTarget("entropy"))
+        return Target("tensorrt", "fp16")
     raise ConfigError(
         f"target {name!r} is not known; expected one of {', '.join(TARGETS)} or a file ending in .toml"
     )
