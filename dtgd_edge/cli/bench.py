@@ -8,7 +8,7 @@ import typer
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.cli.console import OUT, Backend, Json, Threads, Workspace, print_json, say, table
-from dtgd_edge.cli.train import progress_bar
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.workspace import newest_bundle
 

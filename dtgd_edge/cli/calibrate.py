@@ -9,7 +9,8 @@ import typer
 
 from dtgd_edge.bundle import SUFFIX, Bundle, Threshold
 from dtgd_edge.cli.console import OUT, Json, print_json, say, table
-from dtgd_edge.cli.train import progress_bar, read_pictures
+from dtgd_edge.cli.pictures import read_pictures
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import ConfigError, DataError
 from dtgd_edge.runtime.calibrate import Calibrator, ScoredParts

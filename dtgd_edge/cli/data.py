@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dtgd_edge.cli.console import Json, print_json, table
-from dtgd_edge.cli.train import LayoutName, read_pictures
+from dtgd_edge.cli.pictures import LayoutName, read_pictures
 
 
 def data(

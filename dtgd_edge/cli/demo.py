@@ -11,8 +11,9 @@ import typer
 from dtgd_edge.cli.console import OUT, train_extra
 from dtgd_edge.cli.evaluate import evaluated, metrics_table
 from dtgd_edge.cli.export import print_exported
+from dtgd_edge.cli.pictures import read_pictures
 from dtgd_edge.cli.run import line_from_options, print_summary, run_shown
-from dtgd_edge.cli.train import read_pictures, train_shown
+from dtgd_edge.cli.train import train_shown
 from dtgd_edge.workspace import RUNS
 
 STEPS = 650

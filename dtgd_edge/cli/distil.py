@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
-from dtgd_edge.cli.train import LayoutName, progress_bar, read_pictures
+from dtgd_edge.cli.pictures import LayoutName, read_pictures
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import DataError
 from dtgd_edge.workspace import newest_checkpoint

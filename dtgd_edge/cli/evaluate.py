@@ -11,7 +11,8 @@ import typer
 
 from dtgd_edge.bundle import SUFFIX, Bundle, Threshold
 from dtgd_edge.cli.console import OUT, Backend, Json, print_json, table, train_extra
-from dtgd_edge.cli.train import LayoutName, progress_bar, read_pictures
+from dtgd_edge.cli.pictures import LayoutName, read_pictures
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.geometry import Geometry, size_text
 from dtgd_edge.runtime.session import open_session, score_all
 

@@ -7,7 +7,7 @@ import typer
 
 from dtgd_edge.cli.build import build_shown, print_built, require_builder
 from dtgd_edge.cli.console import OUT, Json, Workspace, print_json, say, train_extra
-from dtgd_edge.cli.train import read_pictures
+from dtgd_edge.cli.pictures import read_pictures
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.errors import ConfigError
 from dtgd_edge.workspace import known_graph, newest_checkpoint

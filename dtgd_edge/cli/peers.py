@@ -10,7 +10,7 @@ import typer
 
 from dtgd_edge.atomic import written_whole
 from dtgd_edge.cli.console import OUT, Json, Threads, Workspace, print_json, say, table, train_extra
-from dtgd_edge.cli.train import progress_bar
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.errors import DataError
 from dtgd_edge.workspace import newest_bundle
 

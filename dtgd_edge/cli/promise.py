@@ -8,7 +8,7 @@ import typer
 
 from dtgd_edge.cli.calibrate import share_from_text
 from dtgd_edge.cli.console import OUT, Json, print_json
-from dtgd_edge.cli.train import progress_bar
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.config import mapping_from_record
 from dtgd_edge.runtime.promise import percent
 

@@ -9,7 +9,8 @@ import typer
 
 from dtgd_edge.cli.console import OUT, Json, print_json, say, train_extra
 from dtgd_edge.cli.console import table as print_table
-from dtgd_edge.cli.train import progress_bar, read_pictures
+from dtgd_edge.cli.pictures import read_pictures
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

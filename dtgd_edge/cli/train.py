@@ -1,40 +1,23 @@
 """`dtgd-edge train`: pictures to checkpoint."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from dtgd_edge.cli.console import ERR, OUT, Json, Workspace, print_json, say, train_extra
+from dtgd_edge.cli.distil import compact_record, distil_shown, print_compact
+from dtgd_edge.cli.pictures import LayoutName, read_pictures
+from dtgd_edge.cli.progress import progress_bar
 from dtgd_edge.errors import ConfigError
-from dtgd_edge.train.layouts import LAYOUTS
 from dtgd_edge.workspace import RUNS, known_graph, newest_checkpoint
 
 if TYPE_CHECKING:
     from dtgd_edge.train.checkpoint import Checkpoint
     from dtgd_edge.train.data import DataSet
     from dtgd_edge.train.recipe import Recipe
-
-
-PLAIN_INTERVAL_S = 10.0
-
-LayoutName = Annotated[
-    str | None,
-    typer.Option("--layout", help=f"{', '.join(layout.name for layout in LAYOUTS)}; default: recognised."),
-]
 
 
 def train(
@@ -121,8 +104,6 @@ def train(
     if not as_json:
         OUT.print(f"checkpoint: {folder} (teacher: {record.teacher})", markup=False)
     if wanted != "full" and record.step == plan.optimiser.steps:  # else Ctrl-C ended it
-        from dtgd_edge.cli.distil import compact_record, distil_shown, print_compact
-
         made, comparison = distil_shown(checkpoint, pictures, None, None, device, resume)
         document["compact"] = compact_record(made, comparison)
         if wanted == "auto":
@@ -148,23 +129,6 @@ def size_from_text(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def read_pictures(
-    data: Path, defects: Path | None = None, masks: Path | None = None, layout: str | None = None
-) -> "DataSet":
-    """Check every picture of a folder, with a progress bar and its warnings."""
-    from dtgd_edge.train.data import read_data
-
-    with progress_bar("checking pictures") as advance:
-        pictures = read_data(data, defects=defects, masks=masks, layout=layout, progress=advance)
-    for warning in pictures.warnings:
-        ERR.print(f"note: {warning}", markup=False)
-    say(
-        f"layout {pictures.layout}: {len(pictures.train)} good pictures to train on, "
-        f"{len(pictures.test)} to test on"
-    )
-    return pictures
-
-
 def train_shown(
     pictures: "DataSet", recipe: "Recipe", out: Path, device: str, resume: bool, compiled: bool = False
 ) -> "Checkpoint":
@@ -180,56 +144,3 @@ def train_shown(
         return loop.train(
             pictures, recipe, out, device=device, resume=resume, compiled=compiled, report=report
         )
-
-
-class Advance:
-    """Moves a progress bar: `advance(done, total, note)`; another total begins anew."""
-
-    def __init__(self, bar: Progress, title: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task(title, total=None, note="")
-        self._total = 0
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        if total != self._total:
-            self._total = total
-            self._bar.reset(self._task, total=total)
-        self._bar.update(self._task, completed=done, total=total, note=note)
-
-
-class AdvancePlainly:
-    """The same where no terminal can show a bar: a line now and then."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._began = self._printed = time.monotonic()
-        self._total = self._before = 0
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
-        if total != self._total:
-            self._total, self._before, self._began = total, done - 1, self._printed
-        if now - self._printed < PLAIN_INTERVAL_S:
-            return
-        self._printed = now
-        left_s = (now - self._began) / (done - self._before) * (total - done)
-        say(f"{self._title} {done}/{total} {note} about {left_s:.0f} s left")
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Advance | AdvancePlainly]:
-    """Show progress on stderr while the block runs."""
-    if not ERR.is_terminal:
-        yield AdvancePlainly(title)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR) as bar:
-        yield Advance(bar, title)

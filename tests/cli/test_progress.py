@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from dtgd_edge.cli.train import progress_bar
+from dtgd_edge.cli.progress import progress_bar
 
 
 def test_another_total_begins_anew(

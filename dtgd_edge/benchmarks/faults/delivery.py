@@ -13,8 +13,7 @@ import msgspec
 
 from dtgd_edge.benchmarks.faults import peers
 from dtgd_edge.benchmarks.faults.child import Child
-from dtgd_edge.benchmarks.faults.inside import PacedSource
-from dtgd_edge.benchmarks.faults.rig import Running, line_config, parts, running, write_bundle
+from dtgd_edge.benchmarks.faults.rig import PacedSource, Running, line_config, parts, running, write_bundle
 from dtgd_edge.benchmarks.faults.row import Fault, Row, Shortfalls
 from dtgd_edge.benchmarks.faults.watch import Watch
 from dtgd_edge.runtime.outputs.queued import QueuedSink

@@ -83,8 +83,7 @@ def run_filled(disk: Path) -> Filled:
     Args:
         disk: a file system of its own.
     """
-    from dtgd_edge.benchmarks.faults.inside import PacedSource
-    from dtgd_edge.benchmarks.faults.rig import line_config, parts, running, write_bundle
+    from dtgd_edge.benchmarks.faults.rig import PacedSource, line_config, parts, running, write_bundle
     from dtgd_edge.benchmarks.faults.watch import Watch
     from dtgd_edge.runtime.delivery import Outlet
     from dtgd_edge.runtime.records.audit import AuditConfig

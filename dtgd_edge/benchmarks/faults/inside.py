@@ -3,54 +3,26 @@
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtgd_edge.benchmarks.faults.rig import Picture, line_config, parts, running, write_bundle
+from dtgd_edge.benchmarks.faults.rig import PacedSource, line_config, parts, running, write_bundle
 from dtgd_edge.benchmarks.faults.row import Fault, Row, Shortfalls
+from dtgd_edge.benchmarks.faults.stepped import Stepped
 from dtgd_edge.benchmarks.faults.watch import Watch
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError
 from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.runtime.inspector import Inspector, health_gate
 from dtgd_edge.runtime.session import Session, SessionSpec, open_session
-from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.verdict import Scores
 
 HICCUPS, LOSSES = 50, 20
 _WAIT_S = 20.0
-
-
-class PacedSource(FrameSource):
-    """Pictures round and round, as a live camera gives them.
-
-    Args:
-        pictures: shown.
-        fps: frames per second.
-    """
-
-    is_live = True
-    description = "paced pictures"
-
-    def __init__(self, pictures: Sequence[Picture], fps: float) -> None:
-        self._pictures = pictures
-        self._period_s = 1.0 / fps
-        self._closed = threading.Event()
-        self.given = 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        while not self._closed.wait(self._period_s):
-            index, self.given = self.given, self.given + 1
-            yield Frame(self._pictures[index % len(self._pictures)], index)
-
-    def close(self) -> None:
-        self._closed.set()
 
 
 class BreakableSession(Session):
@@ -211,8 +183,6 @@ def clock_stepped(folder: Path) -> Row:
         )
     except (OSError, subprocess.CalledProcessError) as exc:
         return fault.skipped(f"no C compiler makes the shim ({exc})")
-    from dtgd_edge.benchmarks.faults.stepped import Stepped
-
     done = subprocess.run(
         [sys.executable, "-m", "dtgd_edge.benchmarks.faults.stepped", str(folder)],
         env={**os.environ, "LD_PRELOAD": str(library), "DTGD_CLOCK_STEP": str(folder / "step")},

@@ -26,7 +26,7 @@ from dtgd_edge.runtime.line import LineConfig, LoopConfig
 from dtgd_edge.runtime.live import OpenInspector
 from dtgd_edge.runtime.recovery import RecoveryConfig
 from dtgd_edge.runtime.sink import Sink
-from dtgd_edge.runtime.source import FrameSource
+from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.runtime.source_config import ReconnectConfig, SourceConfig
 from dtgd_edge.runtime.summary import Summary
 
@@ -54,6 +54,32 @@ def write_bundle(path: Path, pictures: Sequence[Picture]) -> None:
         statistics=statistics_of(bundle.manifest.geometry.apply(picture) for picture in pictures),
     )
     replace(bundle, manifest=manifest).save(path)
+
+
+class PacedSource(FrameSource):
+    """Pictures round and round, as a live camera gives them.
+
+    Args:
+        pictures: shown.
+        fps: frames per second.
+    """
+
+    is_live = True
+    description = "paced pictures"
+
+    def __init__(self, pictures: Sequence[Picture], fps: float) -> None:
+        self._pictures = pictures
+        self._period_s = 1.0 / fps
+        self._closed = threading.Event()
+        self.given = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        while not self._closed.wait(self._period_s):
+            index, self.given = self.given, self.given + 1
+            yield Frame(self._pictures[index % len(self._pictures)], index)
+
+    def close(self) -> None:
+        self._closed.set()
 
 
 def line_config(uri: str = "sample:", **tables: Any) -> LineConfig:

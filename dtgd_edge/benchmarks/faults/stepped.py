@@ -9,8 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from dtgd_edge.benchmarks.faults.inside import PacedSource
-from dtgd_edge.benchmarks.faults.rig import line_config, parts, running, write_bundle
+from dtgd_edge.benchmarks.faults.rig import PacedSource, line_config, parts, running, write_bundle
 from dtgd_edge.benchmarks.faults.row import Shortfalls
 from dtgd_edge.benchmarks.faults.watch import Watch
 from dtgd_edge.runtime.records.audit import AuditConfig
