@@ -147,7 +147,7 @@ def run_shown(
     from dtgd_edge.runtime.sinks.console import ConsoleSink
     from dtgd_edge.runtime.sinks.jsonl import JsonlSink
     from dtgd_edge.runtime.sinks.overlay import OverlaySink
-    from dtgd_edge.runtime.source import open_source
+    from dtgd_edge.runtime.sources.opening import open_source
 
     with ExitStack() as stack:
         events = Events()

@@ -43,7 +43,8 @@ from dtgd_edge.runtime.selftest import SelfTest
 from dtgd_edge.runtime.session import Session, SessionSpec, check_golden, open_session
 from dtgd_edge.runtime.shared_session import SharedSession, SharedSessions
 from dtgd_edge.runtime.sink import Sink
-from dtgd_edge.runtime.source import Frame, FrameSource, is_uri, open_source
+from dtgd_edge.runtime.source import Frame, FrameSource, is_uri
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.summary import Summary
 from dtgd_edge.runtime.swap import Swap
 

@@ -5,19 +5,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 from typing_extensions import Self
-
-from dtgd_edge.runtime.event import Events
-from dtgd_edge.runtime.source_config import CameraConfig, ReconnectConfig, SourceConfig
-
-if TYPE_CHECKING:
-    from dtgd_edge.runtime.trigger import Trigger
-
-# Of a source that is named by a text alone: whoever types a camera's number wants to hear that it is gone.
-_GIVE_UP_AFTER_S = 20.0
 
 # RFC 3986, but with two letters at least: "C:\pictures" is a path.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -99,47 +90,3 @@ class FrameSource(Protocol):
 def is_uri(text: str) -> bool:
     """Whether a text starts with a scheme, as rtsp://host/stream and sample: do and C:\\pictures does not."""
     return _SCHEME.match(text) is not None
-
-
-def open_source(
-    source: str | int | SourceConfig,
-    *,
-    size_hw: tuple[int, int] | None = None,
-    fps: float | None = None,
-    events: Events | None = None,
-    trigger: "Trigger | None" = None,
-) -> FrameSource:
-    """Open what a text or a line file names.
-
-    Args:
-        source: a camera ("0", 0, "/dev/video0", "v4l2:/dev/video0?width_px=1280&height_px=720&fps=30",
-            "csi://0", "genicam://SERIAL?cti=FILE"), a stream ("rtsp://...", "http://...",
-            "gst:PIPELINE"), a folder of pictures, one picture, a video file, "list:FILE" (one picture
-            per line), "watch:FOLDER" (pictures as they are written), or the pretend line ("sample:",
-            "sample:?parts=50&seed=3&defect_rate=0.2&size=320&fps=10"); or a record that says more.
-        size_hw: height and width to ask a camera for, pixels; None: what it gives. Only for cameras that
-            are named by a text.
-        fps: frames per second to ask a camera for; None: what it gives. As size_hw.
-        events: told when the source is lost and back; None: only logged.
-        trigger: fires the frames of a source whose record has a trigger; None: a new one.
-
-    Returns:
-        A source. One that is named by a text ends with SourceLost after 20 s without it; with a record,
-        that is what the record says.
-
-    Raises:
-        SourceNotFound: it is not there, or it is not known what it is.
-        DataError: one picture was named and it cannot be decoded.
-        ConfigError: an option that is not known, or options that do not go together.
-    """
-    from dtgd_edge.runtime.sources.opening import open_configured
-
-    if isinstance(source, SourceConfig):
-        return open_configured(source, events or Events(), trigger)
-    height, width = size_hw or (None, None)
-    config = SourceConfig(
-        str(source),
-        camera=CameraConfig(width, height, fps),
-        reconnect=ReconnectConfig(give_up_after_s=_GIVE_UP_AFTER_S),
-    )
-    return open_configured(config, events or Events(), trigger)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from dtgd_edge.pictures import write_picture
-from dtgd_edge.runtime import cuda_driver, source
+from dtgd_edge.runtime import cuda_driver
 from dtgd_edge.runtime.event import Events
 from dtgd_edge.runtime.sessions import trt as trt_session
+from dtgd_edge.runtime.source import FrameSource
 from dtgd_edge.runtime.source_config import SourceConfig
+from dtgd_edge.runtime.sources import opening
 from dtgd_edge.runtime.trt import build as trt_build
 from tests.cli.conftest import Cli
 from tests.runtime.fakes import FakeCuda, FakeTensorRT, fake_library
@@ -117,13 +119,13 @@ def test_a_missing_engine_is_built_on_request_before_the_source_is_opened(
     assert "dtgd-edge build BUNDLE" in refused.err and "dtgd-edge run --build" in refused.err
 
     built_when_opened: list[int] = []
-    open_source = source.open_source
+    open_source = opening.open_source
 
-    def watched(asked: SourceConfig, events: Events) -> source.FrameSource:
+    def watched(asked: SourceConfig, events: Events) -> FrameSource:
         built_when_opened.append(tensorrt.built)
         return open_source(asked, events=events)
 
-    monkeypatch.setattr(source, "open_source", watched)
+    monkeypatch.setattr(opening, "open_source", watched)
     first = cli(*command, "--build")
     assert first.code == 0 and built_when_opened == [1]
     assert "building the fp32 engine for compute capability 8.9 (RTX 4090) with TensorRT 10.3.0" in first.err

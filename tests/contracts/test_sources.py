@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dtgd_edge.runtime.source import FrameSource, open_source
+from dtgd_edge.runtime.source import FrameSource
 from dtgd_edge.runtime.sources.capture import LiveSource
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.sources.reconnect import ReconnectingSource
 
 Opener = Callable[[Path], FrameSource]

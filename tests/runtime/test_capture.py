@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from dtgd_edge.errors import SourceLost, SourceNotFound
-from dtgd_edge.runtime.source import Frame, open_source
+from dtgd_edge.runtime.source import Frame
 from dtgd_edge.runtime.sources.camera import open_camera
 from dtgd_edge.runtime.sources.capture import LiveSource, VideoSource
+from dtgd_edge.runtime.sources.opening import open_source
 
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dtgd_edge.errors import ConfigError, DataError, SourceNotFound
-from dtgd_edge.runtime.source import is_uri, open_source
+from dtgd_edge.runtime.source import is_uri
 from dtgd_edge.runtime.sources.folder import FolderSource, PictureSource
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.sources.sample import SampleSource
 
 

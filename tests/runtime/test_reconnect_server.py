@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from dtgd_edge.runtime.event import Events
-from dtgd_edge.runtime.source import Frame, FrameSource, open_source
+from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.runtime.source_config import ReconnectConfig, SourceConfig
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.sources.reconnect import HUNG_LIMIT, ReconnectingSource
 
 QUICK = ReconnectConfig(first_wait_s=0.02, longest_wait_s=0.05, timeout_s=0.5, open_timeout_s=2.0)

@@ -13,8 +13,9 @@ import pytest
 
 from dtgd_edge.errors import ConfigError, SourceLost
 from dtgd_edge.runtime.event import Event, Events
-from dtgd_edge.runtime.source import Frame, FrameSource, open_source
+from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.runtime.source_config import MqttTriggerConfig, SourceConfig, TriggerConfig
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.sources.trigger_inputs import Keyboard, MqttTopic
 from dtgd_edge.runtime.sources.triggered import TriggeredSource
 from dtgd_edge.runtime.trigger import Trigger

@@ -12,7 +12,8 @@ import pytest
 
 from dtgd_edge.errors import SourceNotFound
 from dtgd_edge.runtime.event import Events
-from dtgd_edge.runtime.source import Frame, open_source
+from dtgd_edge.runtime.source import Frame
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.sources.watched import WatchedFolder
 
 

@@ -16,7 +16,7 @@ from dtgd_edge.benchmarks.faults.row import Row, Shortfalls
 from dtgd_edge.benchmarks.faults.watch import Watch
 from dtgd_edge.percentiles import Percentiles
 from dtgd_edge.runtime.event import Events
-from dtgd_edge.runtime.source import open_source
+from dtgd_edge.runtime.sources.opening import open_source
 
 UNPLUGGED = 50
 EPISODES = 5

@@ -1,57 +1,86 @@
-"""From a source's record to the source: what its name means, and what is wrapped around it."""
+"""From a source's name or record to the source: what the name means, and what is wrapped around it."""
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dtgd_edge.errors import ConfigError, SourceNotFound
 from dtgd_edge.pictures import SUFFIXES as PICTURE_SUFFIXES
 from dtgd_edge.runtime.event import Events
 from dtgd_edge.runtime.source import FrameSource, is_uri
-from dtgd_edge.runtime.source_config import CameraConfig, SourceConfig
+from dtgd_edge.runtime.source_config import CameraConfig, ReconnectConfig, SourceConfig
 from dtgd_edge.runtime.sources.reconnect import Opener, ReconnectingSource
+from dtgd_edge.runtime.trigger import Trigger
 from dtgd_edge.runtime.uri_options import options_from_uri, split_uri
-
-if TYPE_CHECKING:
-    from dtgd_edge.runtime.trigger import Trigger
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 SCHEMES = ("v4l2:", "csi://", "gst:", "genicam://", "list:", "watch:", "sample:")
 
+# Of a source that is named by a text alone: whoever types a camera's number wants to hear that it is gone.
+_GIVE_UP_AFTER_S = 20.0
 _DEVICE = re.compile(r"/dev/video\d+")
 
 
-def open_configured(config: SourceConfig, events: Events, trigger: "Trigger | None" = None) -> FrameSource:
-    """Open a source with all that its record asks for.
+def open_source(
+    source: str | int | SourceConfig,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    fps: float | None = None,
+    events: Events | None = None,
+    trigger: Trigger | None = None,
+) -> FrameSource:
+    """Open what a text or a line file names.
 
     Args:
-        events: told what happens to it.
+        source: a camera ("0", 0, "/dev/video0", "v4l2:/dev/video0?width_px=1280&height_px=720&fps=30",
+            "csi://0", "genicam://SERIAL?cti=FILE"), a stream ("rtsp://...", "http://...",
+            "gst:PIPELINE"), a folder of pictures, one picture, a video file, "list:FILE" (one picture
+            per line), "watch:FOLDER" (pictures as they are written), or the pretend line ("sample:",
+            "sample:?parts=50&seed=3&defect_rate=0.2&size=320&fps=10"); or a record that says more.
+        size_hw: height and width to ask a camera for, pixels; None: what it gives. Only for cameras that
+            are named by a text.
+        fps: frames per second to ask a camera for; None: what it gives. As size_hw.
+        events: told when the source is lost and back; None: only logged.
         trigger: fires the frames of a source whose record has a trigger; None: a new one.
+
+    Returns:
+        A source. One that is named by a text ends with SourceLost after 20 s without it; with a record,
+        that is what the record says.
 
     Raises:
         SourceNotFound: it is not there, or it is not known what it is.
         DataError: one picture was named and it cannot be decoded.
-        ConfigError: options that do not go together.
+        ConfigError: an option that is not known, or options that do not go together.
     """
+    events = events or Events()
+    config = source if isinstance(source, SourceConfig) else _named(str(source), size_hw, fps)
     if trigger is not None and config.trigger is None:
         raise ConfigError(
             "a trigger was given to a source without one; expected a table [source.trigger]; add it"
         )
-    source = _opened(config, events)
+    opened = _opened(config, events)
     try:
-        return _wrapped(source, config, events, trigger)
+        return _wrapped(opened, config, events, trigger)
     except BaseException:
-        source.close()
+        opened.close()
         raise
 
 
+def _named(text: str, size_hw: tuple[int, int] | None, fps: float | None) -> SourceConfig:
+    """The record of a source that is named by a text alone."""
+    height, width = size_hw or (None, None)
+    return SourceConfig(
+        text,
+        camera=CameraConfig(width, height, fps),
+        reconnect=ReconnectConfig(give_up_after_s=_GIVE_UP_AFTER_S),
+    )
+
+
 def _wrapped(
-    source: FrameSource, config: SourceConfig, events: Events, trigger: "Trigger | None"
+    source: FrameSource, config: SourceConfig, events: Events, trigger: Trigger | None
 ) -> FrameSource:
     if config.trigger is not None:
         from dtgd_edge.runtime.sources.triggered import TriggeredSource
-        from dtgd_edge.runtime.trigger import Trigger
 
         if not source.is_live:
             raise ConfigError(

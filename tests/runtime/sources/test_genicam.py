@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from dtgd_edge.errors import ConfigError, SourceLost, SourceNotFound
-from dtgd_edge.runtime.source import Frame, open_source
+from dtgd_edge.runtime.source import Frame
 from dtgd_edge.runtime.source_config import CameraConfig
 from dtgd_edge.runtime.sources.genicam import open_genicam
 from dtgd_edge.runtime.sources.genicam_formats import FORMATS
 from dtgd_edge.runtime.sources.genicam_source import GenicamSource
+from dtgd_edge.runtime.sources.opening import open_source
 
 HW = (4, 6)
 RED_BGR = (10, 40, 200)

@@ -9,8 +9,9 @@ import pytest
 
 from dtgd_edge.errors import ConfigError, DataError, SourceLost
 from dtgd_edge.runtime.event import Event, Events
-from dtgd_edge.runtime.source import Frame, FrameSource, open_source
+from dtgd_edge.runtime.source import Frame, FrameSource
 from dtgd_edge.runtime.source_config import PartGateConfig, SourceConfig
+from dtgd_edge.runtime.sources.opening import open_source
 from dtgd_edge.runtime.sources.part_gate import PartGate
 
 SIZE_HW = (60, 160)
