@@ -9,7 +9,6 @@ from dtgd_edge.bundle import Manifest
 from dtgd_edge.errors import BackendUnavailable
 from dtgd_edge.runtime.cuda_driver import cuda_gpus
 from dtgd_edge.runtime.probe import is_installed
-from dtgd_edge.runtime.session import SESSIONS
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,8 +52,6 @@ def _cpu_beside(gpu: str, obstacle: str) -> Choice:
 
 def _missing_for_tensorrt() -> str:
     """What TensorRT lacks on a machine with a GPU; "" if nothing."""
-    if not is_installed(f"dtgd_edge.runtime.sessions.{SESSIONS['tensorrt'].module}"):
-        return "this dtgd-edge has no TensorRT session (update it)"
     if not any(is_installed(module) for module in CUDA_BINDINGS):
         return "neither cuda-python nor pycuda is installed (pip install cuda-python)"
     found = [module for module in TENSORRT_MODULES if is_installed(module)]

@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError, ShapeError
+from dtgd_edge.runtime.choice import choose_backend
 from dtgd_edge.verdict import Scores
 
 
@@ -126,8 +127,6 @@ def open_session(
         BackendError: the library refuses the graph.
     """
     if backend == "auto":
-        from dtgd_edge.runtime.choice import choose_backend
-
         choice = choose_backend(bundle.manifest)
         backend = choice.backend
         if build and not SESSIONS[backend].has_plans:

@@ -27,7 +27,7 @@ def without_gpu() -> tuple[Gpu, ...]:
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(choice, "is_installed", lambda name: name.partition(".")[0] in ("dtgd_edge", *names))
+    monkeypatch.setattr(choice, "is_installed", lambda name: name.partition(".")[0] in names)
 
 
 def pretend_tensorrt(monkeypatch: pytest.MonkeyPatch, name: str, flags: Any) -> None:
