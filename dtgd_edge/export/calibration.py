@@ -76,9 +76,8 @@ def tensor_ranges(
             extra_options=options,
         )
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a line per frame
-            for frame in calibrating(
-                frames, target
-            ):  # one by one: it holds every tensor of all that it is given at once
+            # One by one: it holds every tensor of all that it is given at once.
+            for frame in calibrating(frames, target):
                 calibrator.collect_data(_Frames(frame[None], batch_of(model)))
             found = calibrator.compute_data()
         return {name: _range(values.range_value) for name, values in found.items()}
