@@ -59,7 +59,7 @@ def with_centred_rounding(model: ModelProto, means: Means, float_nodes: set[str]
             continue
         weight = wanted[node.input[1]]
         held = _held(weight.astype(np.float64))
-        error = ((held - weight).sum((2, 3)) * _read(weight.shape, means[node.input[0]])).sum(1)
+        error = ((held - weight).sum((2, 3)) * _means_read(weight.shape, means[node.input[0]])).sum(1)
         if len(node.input) == 2:
             node.input.append(f"{node.name}_bias")
             places[node.input[2]] = rounded.graph.initializer.add()
@@ -86,7 +86,7 @@ def _held(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return steps.reshape(weight.shape) * scale
 
 
-def _read(shape: tuple[int, ...], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _means_read(shape: tuple[int, ...], mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means of the channels that each output reads, [O, I]; in a grouped convolution, those of its group."""
     groups = mean.reshape(-1, shape[1])
     return np.repeat(groups, shape[0] // len(groups), axis=0)

@@ -55,7 +55,6 @@ def compact_recipe(full: Recipe, steps: int | None = None) -> Recipe:
     Args:
         full: resolved.
         steps: None: as many as the full one.
-
     """
     thin = backbone_spec(TEACHER)
     backbone, encoder, decoder = TEACHER, ENCODER, DECODER
