@@ -32,7 +32,7 @@ from dtgd_edge.train.distributed import World, joined, mean_over_processes
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.losses import dtgd_losses
 from dtgd_edge.train.margin import with_margin, without_margin
-from dtgd_edge.train.memory import Memory, memory_of
+from dtgd_edge.train.memory import Change, Memory, memory_of
 from dtgd_edge.train.networks import DTGD
 from dtgd_edge.train.recipe import Recipe
 from dtgd_edge.train.resume import restore, same_recipe, same_teacher
@@ -50,6 +50,7 @@ SAVE_EVERY_STEPS = 200
 MOST_NORMALS = 64
 MOST_DEFECTS = 112
 MOST_FITTED = 32
+CHANGED_PICTURES = 96
 MOST_WORKERS = 8
 
 
@@ -217,7 +218,7 @@ def _train(
                 save(step)
     with world.first_goes_first():
         if world.is_first:
-            save(step, _memory(teaching.shipped(), frames, recipe, where))
+            save(step, _memory(teaching.shipped(), frames, maker, recipe, where))
         return Checkpoint.open(folder)
 
 
@@ -320,18 +321,28 @@ def _judging_frames(fit: np.ndarray, held_out: np.ndarray, recipe: Recipe) -> Ju
     return JudgingFrames(normals, defects, masks, calibration_frames(fit, recipe, MOST_FITTED))
 
 
-def _memory(teacher: ResNet, frames: np.ndarray, recipe: Recipe, device: torch.device) -> Memory | None:
+def _memory(
+    teacher: ResNet, frames: np.ndarray, maker: BatchMaker, recipe: Recipe, device: torch.device
+) -> Memory | None:
     """What the teacher that ships remembers of the good parts that it was trained on."""
     if not recipe.memory.size:
         return None
     grid, margin = recipe.geometry.tile_grid, recipe.geometry.margin
 
+    def seen(pictures: np.ndarray) -> list[Tensor]:
+        return without_margin(teacher(tensor_from_frames(pictures, device, margin)), margin)
+
     def features() -> Iterator[list[Tensor]]:
         for frame in frames:
-            tiles = frame[None] if grid is None else cut(torch.from_numpy(frame[None]), grid).numpy()
-            yield without_margin(teacher(tensor_from_frames(tiles, device, margin)), margin)
+            yield seen(frame[None] if grid is None else cut(torch.from_numpy(frame[None]), grid).numpy())
 
-    return memory_of(features(), recipe.memory, len(frames), recipe.seed)
+    def changes() -> Iterator[Change]:
+        first = recipe.optimiser.steps  # the batches of steps that never were
+        for step in range(first, first + math.ceil(CHANGED_PICTURES / recipe.optimiser.batch)):
+            batch = maker.batch(step)
+            yield Change(seen(batch.clean), seen(batch.corrupted), _sent(batch.mask, device))
+
+    return memory_of(features(), changes(), recipe.memory, len(frames), recipe.seed)
 
 
 def _tensors(

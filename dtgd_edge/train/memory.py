@@ -4,9 +4,12 @@ The student tells a defect by what it cannot denoise into the teacher's features
 on good parts, a busy texture for instance, it cannot tell from one. The memory knows such places by heart.
 After PatchCore (Roth et al. 2022): pooled features of the second and third level, thinned out to a greedy
 coreset. Its search has no place in a fixed graph; with few components and few prototypes it is a convolution.
+The components are not those in which good parts differ most, but those along which synthetic anomalies move
+features: the first are a part's own variety (its pose, its grain), in which a fine defect drowns.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +20,25 @@ from dtgd_edge.train.recipe import MemoryRecipe
 # With fewer the coreset's worth depends on which they were; of so many it is made in half a minute.
 MOST_PATCHES = 150_000
 EQUAL = 1e-6  # of the mean square: closer than that is rounding
+# Share of the good parts' own variety in what decides the components: it fills up what anomalies leave open.
+VARIETY = 1e-3
 POOL = 3
 FEW = 32  # channels that are reduced at once
 MEMORY_STRIDE = 8  # pixels per distance: the second level's grid
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Teacher features of good pictures and of their corrupted twins.
+
+    Attributes:
+        clean, corrupted: [B, C_k, H_k, W_k] of three levels.
+        mask: float [B, 1, H, W], 1 where corrupted.
+    """
+
+    clean: list[Tensor]
+    corrupted: list[Tensor]
+    mask: Tensor
 
 
 class Memory(nn.Module):
@@ -84,11 +103,15 @@ class Memory(nn.Module):
 
 
 @torch.inference_mode()
-def memory_of(features: Iterable[list[Tensor]], recipe: MemoryRecipe, frames: int, seed: int) -> Memory:
+def memory_of(
+    features: Iterable[list[Tensor]], changes: Iterable[Change], recipe: MemoryRecipe, frames: int, seed: int
+) -> Memory:
     """Remember good parts.
 
     Args:
         features: the teacher's, of one good part (or tile) after another, [1, C_k, H_k, W_k] of three levels.
+        changes: what synthetic anomalies do to such features; without any, distances are taken in the good
+            parts' principal components.
         recipe: how much to remember.
         frames: how many parts there are.
         seed: decides which patches are looked at.
@@ -96,9 +119,9 @@ def memory_of(features: Iterable[list[Tensor]], recipe: MemoryRecipe, frames: in
     generator = torch.Generator().manual_seed(seed)
     patches, channels = _sampled(features, max(1, MOST_PATCHES // max(1, frames)), generator)
     mean = patches.mean(0)
-    # The last columns belong to the largest eigenvalues.
-    axes = torch.linalg.eigh(torch.cov((patches - mean).T)).eigenvectors[:, -recipe.components :]
-    points = (patches - mean) @ axes
+    patches -= mean
+    axes = _axes(patches, changes, recipe.components)
+    points = patches @ axes
     chosen = points[_coreset(points, recipe.size)]
     memory = Memory(channels, axes.shape[1], len(chosen), recipe.weight)
     weights = axes.T[:, :, None, None]
@@ -110,13 +133,33 @@ def memory_of(features: Iterable[list[Tensor]], recipe: MemoryRecipe, frames: in
     return memory
 
 
+def _axes(patches: Tensor, changes: Iterable[Change], components: int) -> Tensor:
+    """Orthonormal directions in which distances are taken, [C, components]; patches [P, C] lie around 0."""
+    moment = patches.new_zeros(patches.shape[1], patches.shape[1])
+    for change in changes:
+        moved = _moved(change)
+        moment += moved.T @ moved
+    variety = patches.T @ patches
+    both = moment / moment.trace().clamp_min(EQUAL) + VARIETY * variety / variety.trace().clamp_min(EQUAL)
+    # The last columns belong to the largest eigenvalues.
+    axes: Tensor = torch.linalg.eigh(both).eigenvectors[:, -components:]
+    return axes
+
+
+def _moved(change: Change) -> Tensor:
+    """How far anomalies move the patches that they cover, [P, C]."""
+    apart = patches_of(change.corrupted) - patches_of(change.clean)
+    covered = F.adaptive_avg_pool2d(change.mask, (apart.shape[2], apart.shape[3]))[:, 0] > 0.5
+    return apart.permute(0, 2, 3, 1)[covered]
+
+
 def _sampled(
     features: Iterable[list[Tensor]], count: int, generator: torch.Generator
 ) -> tuple[Tensor, tuple[int, int]]:
     """Some patches of each part, [P, C_2 + C_3], and both channel counts."""
     found = []
     for levels in features:
-        patches = patches_of(levels).flatten(2).transpose(1, 2).flatten(0, 1).cpu()
+        patches = patches_of(levels).flatten(2).transpose(1, 2).flatten(0, 1)
         found.append(patches[torch.randperm(len(patches), generator=generator)[:count]])
         channels = levels[1].shape[1], levels[2].shape[1]
     return torch.cat(found), channels

@@ -211,7 +211,7 @@ class MemoryRecipe:
 
     Attributes:
         size: number of prototypes; 0: no memory.
-        components: principal components in which distances are taken.
+        components: directions in which distances are taken.
         weight: in the sum of the levels, each of which has 1.
     """
 
