@@ -181,7 +181,7 @@ def _coreset(points: Tensor, size: int) -> list[int]:
     """
     squares = points.square().sum(1)
     chosen = [int(squares.argmin())]
-    distances = torch.full((len(points),), torch.inf)
+    distances = torch.full_like(squares, torch.inf)
     equal = float(squares.mean()) * EQUAL
     while len(chosen) < size:
         last = chosen[-1]
