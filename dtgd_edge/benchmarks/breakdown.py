@@ -2,8 +2,10 @@
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -68,23 +70,9 @@ def breakdown(contestant: Contestant, threads: int, calls: int = 10) -> Breakdow
     Raises:
         BackendError: ONNX Runtime refuses the graph.
     """
-    from dtgd_edge.runtime.sessions.ort import keeps_qdq, latency_options, open_graph
+    from dtgd_edge.runtime.sessions.ort import open_graph
 
-    bundle = contestant.bundle
-    options = latency_options(threads, keeps_qdq=bundle is not None and keeps_qdq(bundle.manifest))
-    options.enable_profiling = True
-    with tempfile.TemporaryDirectory(prefix="dtgd-profile-") as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = open_graph(contestant.graph, contestant.name, options)
-        feed = {session.get_inputs()[0].name: contestant.feed}
-        for _ in range(calls):
-            session.run(None, feed)
-        content = Path(session.end_profiling()).read_bytes()
-    events = msgspec.json.decode(content, type=list[_Event])
-    nodes: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for event in events:
-        if event.cat == "Node" and event.name.endswith("_kernel_time"):
-            nodes[event.args.op_name, event.name].append(event.dur)
+    nodes = _profile(contestant, threads, calls, open_graph)
     medians = np.median([*nodes.values()], axis=1)  # microseconds
     total = float(medians.sum())
     operators: dict[str, float] = defaultdict(float)
@@ -95,6 +83,41 @@ def breakdown(contestant: Contestant, threads: int, calls: int = 10) -> Breakdow
         shares[_GROUP_OF.get(operator, OTHER)] += share
     ordered = sorted(operators.items(), key=lambda pair: pair[1], reverse=True)
     return Breakdown(contestant.name, total / 1e3, shares, dict(ordered))
+
+
+def nodes_on_gpu(contestant: Contestant, threads: int) -> int:
+    """Count the nodes that one call starts in ONNX Runtime on a GPU; their times there are not a profile's.
+
+    Raises:
+        BackendError: ONNX Runtime refuses the graph.
+        BackendUnavailable: its CUDA provider cannot run here.
+    """
+    from dtgd_edge.runtime.sessions.ort import open_graph_on_cuda
+
+    return len(_profile(contestant, threads, 1, open_graph_on_cuda))
+
+
+def _profile(
+    contestant: Contestant, threads: int, calls: int, open_with: Callable[..., Any]
+) -> dict[tuple[str, str], list[int]]:
+    """Microseconds of each node, call by call, by operator and name."""
+    from dtgd_edge.runtime.sessions.ort import keeps_qdq, latency_options
+
+    bundle = contestant.bundle
+    options = latency_options(threads, keeps_qdq=bundle is not None and keeps_qdq(bundle.manifest))
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="dtgd-profile-") as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = open_with(contestant.graph, contestant.name, options)
+        feed = {session.get_inputs()[0].name: contestant.feed}
+        for _ in range(calls):
+            session.run(None, feed)
+        content = Path(session.end_profiling()).read_bytes()
+    nodes: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for event in msgspec.json.decode(content, type=list[_Event]):
+        if event.cat == "Node" and event.name.endswith("_kernel_time"):
+            nodes[event.args.op_name, event.name].append(event.dur)
+    return nodes
 
 
 class _Arguments(msgspec.Struct):

@@ -7,6 +7,7 @@ from typing import Any
 from dtgd_edge.benchmarks.breakdown import COLUMNS, Breakdown
 from dtgd_edge.benchmarks.contestant import RUNTIMES, Kind
 from dtgd_edge.benchmarks.machine import Machine
+from dtgd_edge.benchmarks.roofline import Roofline
 from dtgd_edge.benchmarks.tables import MEASURES, Line, Spread
 from dtgd_edge.benchmarks.timing import Ratio
 from dtgd_edge.config import mapping_from_record
@@ -21,16 +22,17 @@ making the picture small, normalising it and putting its channels in order are n
 given uint8 pixels; normalising is part of its graph, and the copy of its map is counted. Graphs take turns,
 one frame each, all with the same threads and settings. Ratios are taken round by round: the median, and in
 brackets the quartiles. OpenVINO is kept in float32, as the line keeps it; what it does with a peer when
-left alone has a line of its own where that is another precision. GMACs are billions of multiplications,
-with their additions, in convolutions and matrix products. The file of a bundle holds golden frames beside
-its graph.
+left alone has a line of its own where that is another precision. So it is with TensorFloat-32 (tf32) in
+ONNX Runtime on a GPU, where a call ends when the result is back in the CPU's memory. GMACs are billions of
+multiplications, with their additions, in convolutions and matrix products. The file of a bundle holds golden
+frames beside its graph.
 """
 PEAK_NOTES = """\
-The peak is the rate of the fastest ideal graph of an arithmetic, in either runtime, with the same threads
-and in the same rounds. An ideal graph is nothing but 3 x 3 convolutions or matrix products, 1.2 GMACs of
-them in floats and 4.8 in integers, one after the other. So the peak is what this CPU has been seen to do,
-not what its data sheet promises. A graph's limit is the time that its GMACs take at the peaks of the
-precisions they are in, if everything else took none.
+The peak is the rate of the fastest ideal graph of an arithmetic, in any runtime of the device, with the same
+threads and in the same rounds. An ideal graph is nothing but 3 x 3 convolutions or matrix products, 1.2 GMACs
+of them in floats and 4.8 in integers on a CPU, one after the other. So the peak is what this device has been
+seen to do, not what its data sheet promises. A graph's limit is the time that its GMACs take at the peaks of
+the precisions they are in, if everything else took none.
 """
 BREAKDOWN_NOTES = """\
 The gap is the median time less the limit; then the part of it that is lost in convolutions, and what a call
@@ -39,6 +41,14 @@ and the rounding that is part of an integer kernel. Quantise: rounding that stan
 cosine tail for the most part; sums, maxima and residual sums in INT8 too. Layout: what only moves values.
 Other: pooling for the most part. The operators' times are the profile's; what passes between them is left
 out, since most of it is the profiler's own.
+"""
+ROOFLINE_NOTES = """\
+On the GPU a graph's limit is the longer one of two: its multiplications at the peak of the precision named
+(all of them, also where a graph keeps some in a wider one), and its weights once from memory at the rate of
+the copy, the size of the graph standing for them. What flows between layers is not counted, and a cache may
+spare some weights the way; so both are lower bounds. Neither knows that a GPU must be told to start each
+node: the last column is what so many tiny nodes, one after the other, take in the same runtime. Where that
+is the larger part of the time, a frame at a time is too little work for this GPU.
 """
 
 
@@ -49,13 +59,14 @@ class Row:
     Attributes:
         name: of the bundle or the peer.
         kind: "ours" or "peer".
-        precision: "fp32", "fp16", "bf16" or "int8".
+        precision: "fp32", "tf32", "fp16", "bf16", "int8" or "int8 as fp32".
         runtime: one of RUNTIMES.
         ms: milliseconds of a call.
         speed: the reference's time over this one's, in the same library; None: it does not run there.
         float_macs, integer_macs: multiplications of a call.
         size_bytes: of the file.
-        limit_ms: what the multiplications take at the peaks; None: no peak of that precision.
+        limit_ms: what the multiplications take at the peaks, on a GPU the weights' way from memory if that
+            is longer; None: no peak of that precision.
         above_limit: the time over that limit.
     """
 
@@ -77,11 +88,11 @@ class Peak:
     """What an ideal graph reached in a runtime.
 
     Attributes:
-        arithmetic: "fp32", "bf16" or "int8".
+        arithmetic: "fp32", "tf32", "fp16", "bf16" or "int8".
         runtime: one of RUNTIMES.
         graph: which ideal graph.
         gmacs_per_s: billions of multiplications a second, by the median call.
-        is_limit: whether it is the fastest of its arithmetic.
+        is_limit: whether it is the fastest of its arithmetic on its device.
     """
 
     arithmetic: str
@@ -107,6 +118,7 @@ class Comparison:
         threads: of each graph.
         machine: where.
         command: that was typed; "" when it was not a command.
+        roofline: of the GPU; None without one.
     """
 
     reference: str
@@ -120,6 +132,7 @@ class Comparison:
     threads: int
     machine: Machine
     command: str
+    roofline: Roofline | None = None
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -134,6 +147,13 @@ class Comparison:
             parts.append(f"The last columns are {ACCURACY}; the mean over the seeds.\n")
         if self.peaks:
             parts += ["## Distance to the limit\n", _table(self.peaks_reached()), PEAK_NOTES]
+        if self.roofline is not None:
+            parts += [
+                "### The GPU's roofline\n",
+                _table(self.roofs()),
+                _roofs_text(self.roofline),
+                ROOFLINE_NOTES,
+            ]
         if self.breakdowns:
             parts += [_table(self.gaps()), BREAKDOWN_NOTES]
         parts += [f"Not timed: {name}: {reason}.\n" for name, reason in self.left_out.items()]
@@ -149,7 +169,7 @@ class Comparison:
 
     def times(self) -> list[list[str]]:
         """The main table as text: a heading, then a line per row."""
-        heading = ["graph", "precision", "runtime", "GMACs", "MiB", "p50 ms", "p95 ms"]
+        heading = ["graph", "precision", "runtime", "GMACs", "MiB", "p50 ms", "p95 ms", "p99 ms"]
         heading += [f"times as fast as {self.reference}", "times the limit"]
         return [
             heading,
@@ -162,6 +182,7 @@ class Comparison:
                     f"{row.size_bytes / 2**20:.1f}",
                     _number(row.ms.p50),
                     _number(row.ms.p95),
+                    _number(row.ms.p99),
                     _ratio(row.speed),
                     _ratio(row.above_limit),
                 ]
@@ -194,6 +215,26 @@ class Comparison:
                     p.graph,
                 ]
                 for p in best.values()
+            ),
+        ]
+
+    def roofs(self) -> list[list[str]]:
+        """What bounds each graph on the GPU: a heading, then a line per graph and precision."""
+        heading = ["graph", "precision", "p50 ms", "GMACs ms", "weights ms", "nodes", "nodes alone ms"]
+        lines = () if self.roofline is None else self.roofline.lines
+        return [
+            heading,
+            *(
+                [
+                    line.name,
+                    line.precision,
+                    _fine(line.p50_ms),
+                    _fine(line.macs_ms),
+                    _fine(line.weights_ms),
+                    "-" if line.nodes is None else str(line.nodes),
+                    _fine(line.nodes_ms),
+                ]
+                for line in lines
             ),
         ]
 
@@ -231,6 +272,17 @@ def _ratio(ratio: Ratio | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _fine(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _roofs_text(found: Roofline) -> str:
+    return (
+        f"Copy: {found.copy_gb_per_s:.0f} GB/s read and written. A call of one tiny node: "
+        f"{found.floor_ms:.3f} ms; one more node: {found.node_us:.1f} us.\n"
+    )
 
 
 def _threads(threads: int) -> str:

@@ -5,26 +5,33 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dtgd_edge.benchmarks.breakdown import breakdown
+from dtgd_edge.benchmarks.breakdown import breakdown, nodes_on_gpu
 from dtgd_edge.benchmarks.comparison import Comparison, Peak, Row
 from dtgd_edge.benchmarks.contestant import (
+    CUDA,
+    LEFT_ALONE,
+    ON_GPU,
     OPENVINO,
-    OPENVINO_OWN,
     ORT,
     RUNTIMES,
     Contestant,
+    Device,
     Opened,
     interleaved,
     open_contestant,
 )
 from dtgd_edge.benchmarks.machine import PACKAGES, this_machine
+from dtgd_edge.benchmarks.roofline import roofline, weights_limits
 from dtgd_edge.benchmarks.tables import Outcome, lines_from_outcomes
 from dtgd_edge.benchmarks.timing import Ratio
 from dtgd_edge.errors import BackendError, BackendUnavailable, ConfigError
 from dtgd_edge.percentiles import Percentiles
+from dtgd_edge.runtime.cuda_driver import driver_fault
 from dtgd_edge.runtime.session import usable_cores
 
 Milliseconds = Sequence[float]
+Timed = Sequence[tuple[Opened, Milliseconds]]
+_Arithmetic = tuple[str, str]  # device and name
 
 
 def compare(
@@ -42,7 +49,8 @@ def compare(
 ) -> Comparison:
     """Time every contestant in every runtime, one frame each in turn, then profile them in ONNX Runtime.
 
-    What a runtime refuses, and a runtime that is not installed, is left out and named.
+    What a runtime refuses, and a runtime that is not installed, is left out and named; of the GPU's runtime
+    nothing is said where no NVIDIA GPU answers.
 
     Args:
         contestants: bundles, peers and ideal graphs; names of bundles and peers are unique.
@@ -60,7 +68,7 @@ def compare(
         ConfigError: no such reference, a name that stands twice, or a result that does.
         BackendError: a graph fails while it is timed.
     """
-    names = [c.name for c in contestants if c.kind != "ideal"]
+    names = [c.name for c in contestants if c.is_measured]
     _check_names(names, reference)
     threads = threads or usable_cores()
     lines = [line for line in lines_from_outcomes(accuracy) if line.method in names]
@@ -68,25 +76,28 @@ def compare(
         if method not in names:
             say(f"note: accuracy of {method!r} belongs to none of {', '.join(names)}")
     missing = dict(left_out)
+    runtimes = [runtime for runtime in RUNTIMES if runtime not in ON_GPU or not driver_fault()]
     with contextlib.ExitStack() as stack:
         opened = []
         for contestant in contestants:
-            for each in _opened(contestant, threads, missing):
+            for each in _opened(contestant, runtimes, threads, missing):
                 stack.callback(each.close)
                 opened.append(each)
         say(f"timing {len(opened)} graphs, {frames} frames each in turn after {warm_up} to warm up")
         samples = interleaved(opened, frames, warm_up, progress)
     timed = list(zip(opened, samples, strict=True))
     say("profiling in ONNX Runtime")
-    profiled = [
-        each.contestant for each, _ in timed if each.runtime == ORT and each.contestant.kind != "ideal"
-    ]
+    profiled = [each.contestant for each, _ in timed if each.runtime == ORT and each.contestant.is_measured]
+    on_gpu = [each.contestant for each, _ in timed if each.runtime == CUDA and each.contestant.is_measured]
+    peaks = _fastest(timed)
+    macs_ms = {(each.contestant.name, each.runtime): _median(_macs_limits(each, peaks)) for each, _ in timed}
     has_openvino = any(each.runtime == OPENVINO for each in opened)
     return Comparison(
         reference=reference,
         rows=tuple(_rows(timed, reference)),
         peaks=tuple(_peaks(timed)),
         breakdowns=tuple(breakdown(contestant, threads) for contestant in profiled),
+        roofline=roofline(timed, macs_ms, {each.name: nodes_on_gpu(each, threads) for each in on_gpu}),
         accuracy=tuple(lines),
         left_out=missing,
         frames=frames,
@@ -108,79 +119,108 @@ def _check_names(names: Sequence[str], reference: str) -> None:
         )
 
 
-def _opened(contestant: Contestant, threads: int, missing: dict[str, str]) -> list[Opened]:
+def _opened(
+    contestant: Contestant, runtimes: Sequence[str], threads: int, missing: dict[str, str]
+) -> list[Opened]:
     """A contestant in every runtime; what cannot be opened goes to `missing`."""
     found: list[Opened] = []
-    for runtime in RUNTIMES:
-        if runtime == OPENVINO_OWN and (contestant.kind == "ours" or contestant.precision == "int8"):
-            continue  # the line never leaves it alone, and integers are what they are
+    for runtime in runtimes:
+        device: Device = "GPU" if runtime in ON_GPU else "CPU"
+        if contestant.device not in (None, device):
+            continue
+        if runtime in LEFT_ALONE and (
+            contestant.kind not in ("peer", "ideal") or contestant.precision != "fp32"
+        ):
+            continue  # the line never leaves it alone, and other arithmetic is what it is
         try:
             each = open_contestant(contestant, runtime, threads)
         except BackendUnavailable as exc:
-            missing[RUNTIMES[ORT if runtime == ORT else OPENVINO]] = str(exc)
+            missing[RUNTIMES[runtime]] = str(exc)
         except BackendError as exc:
             missing[f"{contestant.name} in {RUNTIMES[runtime]}"] = str(exc)
         else:
-            if runtime != OPENVINO_OWN or each.floats != "fp32":
+            if runtime not in LEFT_ALONE or each.floats != "fp32":
                 found.append(each)
     return found
 
 
-def _rows(timed: Sequence[tuple[Opened, Milliseconds]], reference: str) -> list[Row]:
+def _rows(timed: Timed, reference: str) -> list[Row]:
     references = {each.runtime: times for each, times in timed if each.contestant.name == reference}
     peaks = _fastest(timed)
     rows = []
     for each, times in sorted(timed, key=lambda pair: [*RUNTIMES].index(pair[0].runtime)):
         contestant = each.contestant
-        if contestant.kind == "ideal":
+        if not contestant.is_measured:
             continue
-        beside = references.get(OPENVINO if each.runtime == OPENVINO_OWN else each.runtime)
-        limits = _limits(each, peaks)
+        beside = references.get(LEFT_ALONE.get(each.runtime, each.runtime))
+        limits = _limits(each, peaks, timed)
         rows.append(
             Row(
                 name=contestant.name,
                 kind=contestant.kind,
-                precision=contestant.precision if each.floats == "fp32" else each.floats,
+                precision=each.precision,
                 runtime=each.runtime,
                 ms=Percentiles.of(times),
                 speed=None if beside is None else Ratio.of(beside, times),
                 float_macs=contestant.float_macs,
                 integer_macs=contestant.integer_macs,
                 size_bytes=contestant.size_bytes,
-                limit_ms=None if limits is None else float(np.median(limits)),
+                limit_ms=_median(limits),
                 above_limit=None if limits is None else Ratio.of(times, limits),
             )
         )
     return rows
 
 
-def _limits(each: Opened, peaks: Mapping[str, tuple[Opened, Milliseconds]]) -> Milliseconds | None:
+def _limits(
+    each: Opened, peaks: Mapping[_Arithmetic, tuple[Opened, Milliseconds]], timed: Timed
+) -> Milliseconds | None:
+    """Milliseconds that a contestant takes at least, round by round: on a GPU its weights are read, too."""
+    limits = _macs_limits(each, peaks)
+    weights = weights_limits(each, timed) if each.device == "GPU" else None
+    if limits is None or weights is None:
+        return limits
+    return [float(ms) for ms in np.maximum(limits, weights)]
+
+
+def _macs_limits(
+    each: Opened, peaks: Mapping[_Arithmetic, tuple[Opened, Milliseconds]]
+) -> Milliseconds | None:
     """Milliseconds that the contestant's multiplications take at the peaks, round by round."""
-    needs = {each.floats: each.contestant.float_macs, "int8": each.contestant.integer_macs}
     parts = []
-    for arithmetic, macs in needs.items():
+    for arithmetic, macs in each.macs.items():
         if not macs:
             continue
-        if arithmetic not in peaks:
+        if (each.device, arithmetic) not in peaks:
             return None
-        ideal, times = peaks[arithmetic]
+        ideal, times = peaks[each.device, arithmetic]
         parts.append(np.multiply(times, macs / _macs(ideal)))
     return [float(ms) for ms in np.sum(parts, axis=0)] if parts else None
 
 
-def _peaks(timed: Sequence[tuple[Opened, Milliseconds]]) -> list[Peak]:
+def _median(times: Milliseconds | None) -> float | None:
+    return None if times is None else float(np.median(times))
+
+
+def _peaks(timed: Timed) -> list[Peak]:
     limits = [each for each, _ in _fastest(timed).values()]
     found = [
-        Peak(_arithmetic(each), each.runtime, each.contestant.name, _gmacs_per_s(each, times), each in limits)
+        Peak(
+            _arithmetic(each)[1],
+            each.runtime,
+            each.contestant.name,
+            _gmacs_per_s(each, times),
+            each in limits,
+        )
         for each, times in timed
         if each.contestant.kind == "ideal"
     ]
     return sorted(found, key=lambda peak: -peak.gmacs_per_s)
 
 
-def _fastest(timed: Sequence[tuple[Opened, Milliseconds]]) -> dict[str, tuple[Opened, Milliseconds]]:
-    """The fastest ideal graph by arithmetic."""
-    found: dict[str, tuple[Opened, Milliseconds]] = {}
+def _fastest(timed: Timed) -> dict[_Arithmetic, tuple[Opened, Milliseconds]]:
+    """The fastest ideal graph by device and arithmetic."""
+    found: dict[_Arithmetic, tuple[Opened, Milliseconds]] = {}
     for each, times in timed:
         if each.contestant.kind == "ideal":
             best = found.get(_arithmetic(each))
@@ -189,8 +229,8 @@ def _fastest(timed: Sequence[tuple[Opened, Milliseconds]]) -> dict[str, tuple[Op
     return found
 
 
-def _arithmetic(each: Opened) -> str:
-    return "int8" if each.contestant.integer_macs else each.floats
+def _arithmetic(each: Opened) -> _Arithmetic:
+    return each.device, next(arithmetic for arithmetic, macs in each.macs.items() if macs)
 
 
 def _gmacs_per_s(each: Opened, times: Milliseconds) -> float:

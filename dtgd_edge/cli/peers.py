@@ -43,7 +43,7 @@ def peers(
     workspace: Workspace = Path("."),
     as_json: Json = False,
 ) -> None:
-    """Time bundles and other programs' graphs in ONNX Runtime and OpenVINO, one frame each in turn."""
+    """Time bundles and other programs' graphs in ONNX Runtime (on the GPU, too) and OpenVINO, in turn."""
     from dtgd_edge.benchmarks.peers import compare
     from dtgd_edge.benchmarks.tables import read_outcomes
 
@@ -55,7 +55,7 @@ def peers(
     with train_extra("peers"):
         ours = [_ours(*_named(text)) for text in bundle]
         others, left_out = _others(folder)
-        ideals = _ideals()
+        ideals = [*_ideals(), *_gpu_ideals()]
     if reference is None:
         reference = REFERENCE if any(peer.name == REFERENCE for peer in others) else others[0].name
     with progress_bar("timing") as advance:
@@ -91,9 +91,11 @@ def _print(found: "Comparison") -> None:
 
     tables = {
         "milliseconds of a call": found.times(),
-        "the CPU's peak": found.peaks_reached(),
+        "the peaks": found.peaks_reached(),
         "distance to the limit in ONNX Runtime": found.gaps(),
     }
+    if found.roofline is not None:
+        tables["the GPU's roofline"] = found.roofs()
     if found.accuracy:
         names = ["graph", *(row.name for row in found.rows)]
         by_name = {name: [name, *cells] for name, cells in zip(names, found.accuracies(), strict=True)}
@@ -181,6 +183,33 @@ def _ideals() -> "list[Contestant]":
             float_macs=0 if ideal.is_integer else ideal.macs,
             integer_macs=ideal.macs if ideal.is_integer else 0,
             size_bytes=len(ideal.graph),
+            device="CPU",
         )
         for ideal in ideal_graphs()
+    ]
+
+
+def _gpu_ideals() -> "list[Contestant]":
+    """What a GPU is measured by; nothing where none answers."""
+    from dtgd_edge.benchmarks.contestant import Contestant, noise
+    from dtgd_edge.export.gpu_ideal import gpu_ideal_graphs
+    from dtgd_edge.runtime.cuda_driver import driver_fault
+
+    if driver_fault():
+        return []
+    return [
+        Contestant(
+            name=ideal.name,
+            kind=ideal.kind,
+            precision=ideal.precision,
+            graph=ideal.graph,
+            feed=noise((1,)),
+            float_macs=ideal.macs,
+            integer_macs=0,
+            size_bytes=len(ideal.graph),
+            device="GPU",
+            moved_bytes=ideal.moved_bytes,
+            nodes=ideal.nodes,
+        )
+        for ideal in gpu_ideal_graphs()
     ]

@@ -3,21 +3,28 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
+from dtgd_edge.benchmarks import contestant, peers
 from dtgd_edge.benchmarks.breakdown import COLUMNS, breakdown
-from dtgd_edge.benchmarks.contestant import Contestant, Kind, noise
+from dtgd_edge.benchmarks.contestant import ON_GPU, Contestant, Kind, noise
 from dtgd_edge.benchmarks.peers import compare
 from dtgd_edge.benchmarks.tables import Outcome
 from dtgd_edge.bundle import Bundle
 from dtgd_edge.errors import BackendError, ConfigError
+from dtgd_edge.export import gpu_ideal
 from dtgd_edge.runtime.doctor import finding
+from dtgd_edge.runtime.doctor.backends import check_onnxruntime
+from dtgd_edge.runtime.session import open_session
+from dtgd_edge.runtime.sessions import ort
 from tests.export.graphs import convolution, integer_convolution
 
 MACS = 16 * 16 * 9 * 32 * 32
 HAS_OPENVINO = finding("openvino").is_usable
+ON_CUDA = check_onnxruntime(Path("/"))[1]
 
 
 def plain(name: str, kind: Kind = "peer", is_integer: bool = False) -> Contestant:
@@ -174,3 +181,121 @@ def test_a_peer_may_be_a_file(tmp_path: Path) -> None:
     found = compare([peer], "peer", frames=2, warm_up=1, threads=1)
     assert found.rows[0].ms.count == 2
     assert found.breakdowns[0].shares["convolutions"] > 0
+
+
+def contestants_for_gpu() -> list[Contestant]:
+    return [
+        Contestant(
+            name=ideal.name,
+            kind=ideal.kind,
+            precision=ideal.precision,
+            graph=ideal.graph,
+            feed=noise((1,)),
+            float_macs=ideal.macs,
+            integer_macs=0,
+            size_bytes=len(ideal.graph),
+            device="GPU",
+            moved_bytes=ideal.moved_bytes,
+            nodes=ideal.nodes,
+        )
+        for ideal in gpu_ideal.gpu_ideal_graphs()
+    ]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is the CPU in disguise: ONNX Runtime's CUDA provider is pretended to be there."""
+    monkeypatch.setattr(peers, "driver_fault", lambda: "")
+
+    def on_cpu(graph: bytes | Path, name: str, options: Any, *, has_tf32: bool = False) -> Any:
+        return ort.open_graph(graph, name, options)
+
+    def session(bundle: Bundle, backend: str, threads: int) -> Any:
+        return open_session(bundle, "ort" if backend == "ort-cuda" else backend, threads)
+
+    monkeypatch.setattr(ort, "open_graph_on_cuda", on_cpu)
+    monkeypatch.setattr(contestant, "open_session", session)
+
+
+@pytest.fixture
+def for_gpu(monkeypatch: pytest.MonkeyPatch) -> list[Contestant]:
+    """What a GPU is measured by, in sizes that a CPU has done in no time."""
+    sizes = {"CHANNELS": 16, "SIDE": 8, "BATCH": 2, "MATRIX_SIDE": 64, "COPIES": 2, "COPIED_VALUES": 1 << 18}
+    for name, size in sizes.items():
+        monkeypatch.setattr(gpu_ideal, name, size)
+    return contestants_for_gpu()
+
+
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_each_graph_has_a_line_and_a_peer_one_for_what_the_runtime_does_alone(
+    everybody: list[Contestant], for_gpu: list[Contestant]
+) -> None:
+    half = replace(everybody[1], name="half", precision="fp16")
+    found = compare([*everybody, half, *for_gpu], "a", frames=3, warm_up=1, threads=1)
+    rows = [(row.name, row.runtime, row.precision) for row in found.rows if row.runtime in ON_GPU]
+    assert rows == [
+        ("ours", "ort-cuda", "fp32"),
+        ("a", "ort-cuda", "fp32"),
+        ("b", "ort-cuda", "int8 as fp32"),
+        ("half", "ort-cuda", "fp16"),
+        ("a", "ort-cuda-own", "tf32"),
+    ]
+    reference = next(row for row in found.rows if (row.name, row.runtime) == ("a", "ort-cuda"))
+    assert reference.speed is not None and reference.speed.median == 1.0
+    names = {each.name for each in for_gpu}
+    assert all(peak.runtime in ON_GPU or peak.graph not in names for peak in found.peaks), (
+        "a GPU's ideal graphs are not run on the CPU"
+    )
+    limits = {(peak.arithmetic, peak.runtime in ON_GPU) for peak in found.peaks if peak.is_limit}
+    assert {("fp32", False), ("int8", False), ("fp32", True), ("fp16", True), ("tf32", True)} <= limits
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_roofline_is_the_longer_of_multiplications_and_weights(
+    everybody: list[Contestant], for_gpu: list[Contestant]
+) -> None:
+    idle = replace(everybody[1], name="idle", float_macs=1)
+    found = compare([*everybody, idle, *for_gpu], "a", frames=3, warm_up=1, threads=1)
+    assert found.roofline is not None
+    lines = {(line.name, line.precision): line for line in found.roofline.lines}
+    line = lines["idle", "fp32"]
+    assert line.weights_ms == pytest.approx(idle.graph_bytes / found.roofline.copy_gb_per_s / 1e6)
+    assert line.macs_ms is not None and line.macs_ms < line.weights_ms
+    limit = next(row.limit_ms for row in found.rows if (row.name, row.runtime) == ("idle", "ort-cuda"))
+    assert limit == pytest.approx(line.weights_ms)
+    assert line.nodes is not None and line.nodes >= 1 and line.nodes_ms is not None
+    assert "### The GPU's roofline" in found.text() and "GB/s read and written" in found.text()
+    assert found.record()["roofline"]["lines"][0]["name"] == "ours"
+
+
+def test_without_a_driver_nothing_is_said_of_a_gpu(
+    everybody: list[Contestant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "driver_fault", lambda: "no driver")
+    found = compare(everybody, "a", frames=1, warm_up=1, threads=1)
+    assert found.roofline is None and "ONNX Runtime CUDA" not in found.left_out
+    assert "roofline" not in found.text()
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_named(
+    everybody: list[Contestant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "driver_fault", lambda: "")
+    monkeypatch.setattr(ort.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    found = compare(everybody, "a", frames=1, warm_up=1, threads=1)
+    assert "was built with CPU; expected CUDA" in found.left_out["ONNX Runtime CUDA"]
+    assert found.roofline is None and {row.runtime for row in found.rows} <= {
+        "ort",
+        "openvino",
+        "openvino-own",
+    }
+
+
+@pytest.mark.skipif(not ON_CUDA.is_usable, reason=f"{ON_CUDA.name}: {ON_CUDA.detail}")
+def test_on_a_real_gpu(everybody: list[Contestant]) -> None:
+    for_gpu = contestants_for_gpu()
+    found = compare([*everybody, *for_gpu], "a", frames=5, warm_up=2, threads=1)
+    assert {"ours", "a"} <= {row.name for row in found.rows if row.runtime == "ort-cuda"}
+    assert found.roofline is not None and found.roofline.copy_gb_per_s > 1
+    peaks = {peak.arithmetic: peak.gmacs_per_s for peak in found.peaks if peak.runtime in ON_GPU}
+    assert peaks["fp16"] > 0 and peaks["tf32"] > 0

@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
 from dtgd_edge.errors import DataError
+from dtgd_edge.export import gpu_ideal
 from dtgd_edge.export.ideal import ideal_graphs
 from dtgd_edge.export.macs import Macs, macs_of_model
 from dtgd_edge.export.peer import macs_of_bundle_graph
@@ -104,6 +105,26 @@ def test_the_trained_graph_as_pytorch_counts_it(
     int8 = tiny_bundles["int8"].bundle
     quantised = macs_of_bundle_graph(int8.graph, int8.golden.frames[:1])
     assert quantised.integer > 0.8 * found.total
+
+
+def test_ideal_graphs_for_a_gpu_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"CHANNELS": 16, "SIDE": 8, "BATCH": 2, "MATRIX_SIDE": 64, "COPIES": 2, "COPIED_VALUES": 1 << 10}
+    for name, size in sizes.items():
+        monkeypatch.setattr(gpu_ideal, name, size)
+    made = gpu_ideal.gpu_ideal_graphs()
+    for ideal in made:
+        model = onnx.load_from_string(ideal.graph)
+        assert macs_of_model(model, np.ones(1, np.float32)) == Macs(ideal.macs, 0), ideal.name
+        sums = sum(node.op_type == "Add" for node in model.graph.node)
+        assert ideal.kind != "launch" or sums == ideal.nodes
+    assert {(ideal.kind, ideal.precision) for ideal in made} >= {
+        ("ideal", "fp32"),
+        ("ideal", "fp16"),
+        ("copy", "fp32"),
+        ("launch", "fp32"),
+    }
+    copy = next(ideal for ideal in made if ideal.kind == "copy")
+    assert copy.moved_bytes == 5 * 4096
 
 
 def test_ideal_graphs_are_what_they_say() -> None:

@@ -59,8 +59,7 @@ class OrtSession(Session):
         _require_provider(self.PROVIDER)
         options = latency_options(threads, keeps_qdq=keeps_qdq(bundle.manifest))
         self._session: Any = open_graph(bundle.graph, bundle.manifest.name, options, self.providers(bundle))
-        if (found := self._session.get_providers())[0] != f"{self.PROVIDER}{_SUFFIX}":
-            raise _elsewhere(self.PROVIDER, found, "no reason given")
+        _check_provider(self._session, self.PROVIDER)
         _check_tensors("input", self._session.get_inputs(), [bundle.manifest.input])
         _check_tensors("output", self._session.get_outputs(), bundle.manifest.outputs)
 
@@ -102,9 +101,7 @@ class OrtCudaSession(OrtSession):
     PROVIDER = "CUDA"
 
     def providers(self, bundle: Bundle) -> list[Any]:
-        # TensorFloat-32 keeps 10 bits of a float32's 23, and the golden scores would show it.
-        options = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
-        return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+        return cuda_providers()
 
 
 class OrtTensorrtSession(OrtSession):
@@ -146,6 +143,37 @@ def open_graph(
             f"ONNX Runtime {onnxruntime.__version__} refuses the graph of {name!r} ({first_line(exc)}); "
             "expected one it can run; export it again or update onnxruntime"
         ) from exc
+
+
+def cuda_providers(*, has_tf32: bool = False) -> list[Any]:
+    """What ONNX Runtime is asked for on an NVIDIA GPU.
+
+    Args:
+        has_tf32: whether float32 layers may be computed in TensorFloat-32, which keeps 10 bits of a
+            float32's 23; the golden scores would show it, so sessions have it not. It is what the provider
+            does when left alone.
+    """
+    options = {"use_tf32": str(int(has_tf32)), "arena_extend_strategy": "kSameAsRequested"}
+    return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+
+
+def open_graph_on_cuda(graph: bytes | Path, name: str, options: Any, *, has_tf32: bool = False) -> Any:
+    """Open any ONNX graph as OrtCudaSession opens a bundle's: an onnxruntime.InferenceSession.
+
+    Args:
+        graph: ONNX, or the path of an ONNX file.
+        name: for errors.
+        options: SessionOptions.
+        has_tf32: as cuda_providers takes it.
+
+    Raises:
+        BackendError: ONNX Runtime refuses the graph.
+        BackendUnavailable: the CUDA provider cannot run here.
+    """
+    _require_provider(OrtCudaSession.PROVIDER)
+    session = open_graph(graph, name, options, cuda_providers(has_tf32=has_tf32))
+    _check_provider(session, OrtCudaSession.PROVIDER)
+    return session
 
 
 def keeps_qdq(manifest: Manifest) -> bool:
@@ -197,6 +225,11 @@ def _require_provider(provider: str) -> None:
     _preload_cuda()
     if fault := provider_fault(provider.lower()):
         raise _elsewhere(provider, ["CPUExecutionProvider"], fault)
+
+
+def _check_provider(session: Any, provider: str) -> None:
+    if (found := session.get_providers())[0] != f"{provider}{_SUFFIX}":
+        raise _elsewhere(provider, found, "no reason given")
 
 
 def _elsewhere(provider: str, found: Sequence[str], reason: str) -> BackendUnavailable:
