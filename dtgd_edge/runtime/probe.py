@@ -1,5 +1,6 @@
 """Try a library in a process of its own: what is broken there must not break here."""
 
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -38,8 +39,12 @@ def import_fault(module: str) -> str:
     return _fault(_IMPORT, module)
 
 
+@functools.cache
 def provider_fault(provider: str) -> str:
-    """Why a provider library of ONNX Runtime ("cuda", "tensorrt") cannot be loaded; "" if it can."""
+    """Why a provider library of ONNX Runtime ("cuda", "tensorrt") cannot be loaded; "" if it can.
+
+    Tried once, for it takes seconds; what is installed meanwhile is seen by the next process.
+    """
     return _fault(_LOAD, provider)
 
 
