@@ -126,17 +126,20 @@ def opened(scored: Path, backend: str = "auto") -> Iterator[Subject]:
 
 def _opened_checkpoint(folder: Path) -> Subject:
     with train_extra("eval"):
+        import numpy as np
+
         from dtgd_edge.train.checkpoint import Checkpoint
         from dtgd_edge.train.graph import distil
-        from dtgd_edge.train.threshold import threshold_from_normals
+        from dtgd_edge.train.threshold import chosen_threshold
 
     checkpoint = Checkpoint.open(folder)
     record, frames = checkpoint.record, checkpoint.frames()
     graph = distil(checkpoint, frames)
+    judged = graph.score(np.concatenate([frames.normals, frames.defects])).score
     return Subject(
         score=graph.score,
         geometry=record.recipe.geometry,
-        threshold=threshold_from_normals(graph.score(frames.normals).score, record.recipe.scoring),
+        threshold=chosen_threshold(judged, len(frames.normals), record.recipe.scoring),
         kind="checkpoint",
         precision="fp32",
         sha256=record.weights_sha256,

@@ -17,7 +17,7 @@ from dtgd_edge.train.evaluate import evaluate
 from dtgd_edge.train.graph import ScoringGraph
 from dtgd_edge.train.metrics import Metrics
 from dtgd_edge.train.recipe import ScoringRecipe
-from dtgd_edge.train.threshold import threshold_from_normals
+from dtgd_edge.train.threshold import chosen_threshold
 from dtgd_edge.verdict import Scores
 
 ScoreFrames = Callable[[NDArray[np.uint8]], Scores]
@@ -65,7 +65,7 @@ class Judge:
         self._stress = parity.stress_frames(geometry.size_hw)
         self.everything = np.concatenate([self.frames, self._stress])
         self.reference = graph.score(self.frames)
-        self.reference_threshold = threshold_from_normals(self.reference.score[: self.normals], recipe)
+        self.reference_threshold = chosen_threshold(self.reference.score, self.normals, recipe)
 
     def judge(
         self, session: str, score: ScoreFrames, limits: LimitsTarget, with_metrics: bool = True

@@ -1,11 +1,48 @@
 """Choose the score above which a part is NG, from good parts only."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dtgd_edge.bundle import Threshold
 from dtgd_edge.errors import DataError
 from dtgd_edge.train.recipe import ScoringRecipe
+
+NEAR = 0.01  # share of the threshold by which it may move
+
+
+def chosen_threshold(scores: NDArray[np.float32], normals: int, recipe: ScoringRecipe) -> Threshold:
+    """Choose the threshold of a trained graph from its scores of the judging frames.
+
+    Args:
+        scores: float [N], first of the good frames, then of those with synthetic defects.
+        normals: how many are good.
+        recipe: quantile and margin.
+
+    Raises:
+        DataError: as threshold_from_normals.
+    """
+    return clear_of(threshold_from_normals(scores[:normals], recipe), scores)
+
+
+def clear_of(threshold: Threshold, scores: NDArray[np.float32]) -> Threshold:
+    """Move a threshold a little, to where known scores leave most room.
+
+    A part that lies on a threshold is judged by rounding: float16, INT8 and other processors would each give
+    it another verdict. The threshold moves by NEAR at most, and never past a score below it, so that no good
+    part becomes NG by it.
+
+    Args:
+        threshold: as chosen.
+        scores: float [N], of anything.
+    """
+    value, reach = threshold.value, NEAR * abs(threshold.value)
+    below = scores[(scores <= value) & (scores > value - reach)]
+    above = scores[(scores > value) & (scores < value + reach)]
+    edges = np.array([below.max(initial=value - reach), *np.sort(above), value + reach], np.float64)
+    widest = int(np.diff(edges).argmax())
+    return replace(threshold, value=float(edges[widest : widest + 2].mean()))
 
 
 def threshold_from_normals(scores: NDArray[np.float32], recipe: ScoringRecipe) -> Threshold:
