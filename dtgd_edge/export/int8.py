@@ -8,6 +8,7 @@ from onnx import ModelProto
 
 from dtgd_edge.export.calibration import Ranges, calibrating, require_pictures, tensor_ranges
 from dtgd_edge.export.levels import with_calibrated_levels
+from dtgd_edge.export.nearest import with_nearest_product
 from dtgd_edge.export.onnx import node_scopes
 from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed, is_within, tensorrt_placed
 from dtgd_edge.export.rounding import Means, channel_means, with_centred_rounding
@@ -46,7 +47,8 @@ class Quantiser:
         self._normals = normals
         self._origin = origin
         self._rule = rule or LevelRule()
-        self._float = with_channel_products(model) if target.placement == "cpu" else model
+        on_cpu = target.placement == "cpu"
+        self._float = with_nearest_product(with_channel_products(model)) if on_cpu else model
         self._base = half if target.rest == "fp16" and half is not None else self._float
 
     @cached_property

@@ -74,12 +74,8 @@ def compact_recipe(full: Recipe, steps: int | None = None) -> Recipe:
         ),
         optimiser=replace(full.optimiser, steps=steps or full.optimiser.steps),
         # The memory is a tenth of the full graph's time, but would be a third of the compact one's.
-        # So lightened it sees less than the full one's, and counts for as much as a level.
         memory=replace(
-            full.memory,
-            size=full.memory.size // 2,
-            components=max(1, full.memory.components // 2),
-            weight=full.memory.weight / 2,
+            full.memory, size=full.memory.size // 2, components=max(1, full.memory.components // 2)
         ),
     )
 
