@@ -13,6 +13,7 @@ from dtgd_edge.export.onnx import node_scopes
 from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed, is_within, tensorrt_placed
 from dtgd_edge.export.rounding import Means, channel_means, with_centred_rounding
 from dtgd_edge.export.stem import RAW, front_nodes, with_raw_stems, without_rounding
+from dtgd_edge.export.strides import with_folded_strides
 from dtgd_edge.export.sums import with_channel_products
 from dtgd_edge.export.target import Target
 from dtgd_edge.train.levels import LevelRule
@@ -97,9 +98,9 @@ class Quantiser:
         floats = self.float_nodes(float_modules)
         raw = with_raw_stems(self._float, floats)
         means = {**self.means, RAW: self._frames.mean((0, 1, 2))}
-        rounded = with_centred_rounding(raw, means, floats)
+        rounded = with_folded_strides(with_centred_rounding(raw, means, floats))
         ranges = {**self.ranges, RAW: (0.0, 255.0)}
-        return without_rounding(cpu_placed(rounded, ranges, floats | front_nodes(raw)))
+        return without_rounding(cpu_placed(rounded, ranges, floats | front_nodes(rounded)))
 
 
 def last_sums(model: ModelProto) -> set[str]:
