@@ -75,6 +75,7 @@ class MetricParity:
             they cannot be computed (no good, defective or marked parts).
         reference_image_auroc, reference_aupro: of the trained graph.
         image_auroc_limit, aupro_limit: loss above which export refuses, in points of 100.
+        image_auroc_error: standard error of the image AUROC's change, in points of 100.
     """
 
     pictures: int
@@ -84,6 +85,7 @@ class MetricParity:
     aupro: float | None
     reference_aupro: float | None
     aupro_limit: float
+    image_auroc_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

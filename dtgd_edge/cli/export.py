@@ -173,8 +173,10 @@ def parity_line(record: "ParityRecord") -> str:
     if record.metrics is None:
         return line
     m = record.metrics
-    return f"{line}, {_change('image AUROC', m.reference_image_auroc, m.image_auroc)}, " + _change(
-        "AUPRO", m.reference_aupro, m.aupro
+    chance = f" (chance: {m.image_auroc_error / 100:.4f})" if m.image_auroc_error else ""
+    return (
+        f"{line}, {_change('image AUROC', m.reference_image_auroc, m.image_auroc)}{chance}, "
+        f"{_change('AUPRO', m.reference_aupro, m.aupro)}"
     )
 
 

@@ -13,9 +13,8 @@ from dtgd_edge.export.target import LimitsTarget
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.train.checkpoint import JudgingFrames
 from dtgd_edge.train.data import Part
-from dtgd_edge.train.evaluate import evaluate
+from dtgd_edge.train.evaluate import Evaluation, evaluate
 from dtgd_edge.train.graph import ScoringGraph
-from dtgd_edge.train.metrics import Metrics
 from dtgd_edge.train.recipe import ScoringRecipe
 from dtgd_edge.train.threshold import chosen_threshold
 from dtgd_edge.verdict import Scores
@@ -116,11 +115,11 @@ class Judge:
         return np.concatenate([np.arange(self.normals), nearest])
 
     @cached_property
-    def _reference_metrics(self) -> Metrics:
+    def _reference_metrics(self) -> Evaluation:
         return self._measured(self._graph.score)
 
-    def _measured(self, score: ScoreFrames) -> Metrics:
-        return evaluate(score, self._test, self._geometry).native
+    def _measured(self, score: ScoreFrames) -> Evaluation:
+        return evaluate(score, self._test, self._geometry)
 
     def _carried_over(self, scores: Scores) -> Threshold:
         """The trained graph's threshold, moved as the scores near to it have moved.

@@ -171,6 +171,30 @@ def image_auroc(labels: Labels, scores: ImageScores) -> float | None:
     return image_curve(labels, scores).auroc()
 
 
+def auroc_change_error(labels: Labels, scores: ImageScores, others: ImageScores) -> float:
+    """Standard error of the difference of two image AUROCs on the same pictures (DeLong et al. 1988).
+
+    Args:
+        labels: [N], True for defective.
+        scores, others: [N], of two graphs, finite.
+
+    Returns:
+        In [0, 1]; 0 with fewer than two good or defective pictures.
+    """
+    bad = np.asarray(labels, np.bool_)
+    if min(bad.sum(), (~bad).sum()) < 2:
+        return 0.0
+
+    def shares(values: ImageScores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the good pictures, below each defective one; of the defective ones, above each good one."""
+        found = np.asarray(values, np.float64)
+        above = np.sign(found[bad][:, None] - found[~bad]) / 2 + 0.5
+        return above.mean(1), above.mean(0)
+
+    apart = [a - b for a, b in zip(shares(scores), shares(others), strict=True)]
+    return float(np.sqrt(sum(difference.var(ddof=1) / len(difference) for difference in apart)))
+
+
 def average_precision(labels: Labels, scores: ImageScores) -> float | None:
     """Sum of precision x gain of recall over all distinct scores (scikit-learn's definition).
 

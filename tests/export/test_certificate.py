@@ -65,6 +65,20 @@ def test_lost_points_are_refused(auroc: float, aupro: float, lost: str | None) -
     assert reason is None if lost is None else reason is not None and lost in reason
 
 
+@pytest.mark.parametrize(
+    ("auroc", "error", "is_refused"),
+    [(0.987, 0.05, True), (0.987, 0.11, False), (0.9861, 9.0, False), (0.985, 9.0, True)],
+)
+def test_a_loss_that_may_be_chance_is_allowed_up_to_twice_the_limit(
+    auroc: float, error: float, is_refused: bool
+) -> None:
+    metrics = MetricParity(20, auroc, 0.99, 0.2, 0.9, 0.9, 0.5, error)
+    reason = refusal(compare("here", _scores(0.5), 1, _scores(0.5), 1, 0.0, metrics=metrics))
+    assert (reason is not None) is is_refused
+    if reason is not None:
+        assert f"0.2 and {min(error, 0.2):.2f} that may be chance" in reason
+
+
 def test_metrics_without_masks_or_defects_are_not_compared() -> None:
     metrics = MetricParity(20, None, None, 0.2, None, 0.9, 0.5)
     assert refusal(compare("here", _scores(0.5), 1, _scores(0.5), 1, 0.0, metrics=metrics)) is None

@@ -11,6 +11,7 @@ from dtgd_edge.train.curves import Map, Mask
 from dtgd_edge.train.metrics import (
     Pool,
     aupro,
+    auroc_change_error,
     average_precision,
     f1_max,
     image_auroc,
@@ -347,3 +348,24 @@ def test_maps_are_not_changed() -> None:
     for now, then in zip(maps, before, strict=True):
         np.testing.assert_array_equal(now, then)
     assert scores.tolist() == [0.3, 0.1, 0.2]
+
+
+def test_the_error_of_an_auroc_change_is_what_resampling_shows() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) < 70
+    scores = rng.normal(0, 1, 120) + labels
+    others = scores + rng.normal(0, 0.3, 120)
+    found = auroc_change_error(labels, scores, others)
+    changes = []
+    for _ in range(1000):
+        rows = np.concatenate([rng.integers(0, 70, 70), rng.integers(70, 120, 50)])
+        before, after = (image_auroc(labels[rows], values[rows]) for values in (scores, others))
+        assert before is not None and after is not None
+        changes.append(after - before)
+    assert found == pytest.approx(np.std(changes), rel=0.1)
+
+
+def test_an_auroc_that_does_not_change_has_no_error() -> None:
+    labels, scores = [True, True, False, False], [3.0, 1.0, 2.0, 1.0]
+    assert auroc_change_error(labels, scores, np.multiply(scores, 2)) == 0
+    assert auroc_change_error(labels[1:], scores[1:], scores[1:]) == 0  # too few to say
