@@ -75,7 +75,7 @@ def compact_recipe(full: Recipe, steps: int | None = None) -> Recipe:
         optimiser=replace(full.optimiser, steps=steps or full.optimiser.steps),
         # The memory is a tenth of the full graph's time, but would be a third of the compact one's. Fewer
         # directions cost it less than fewer prototypes.
-        memory=replace(full.memory, components=max(1, 3 * full.memory.components // 8)),
+        memory=replace(full.memory, components=max(1, full.memory.components // 4)),
     )
 
 
