@@ -46,6 +46,7 @@ def peers(
     """Time bundles and other programs' graphs in ONNX Runtime (on the GPU, too) and OpenVINO, in turn."""
     from dtgd_edge.benchmarks.peers import compare
     from dtgd_edge.benchmarks.tables import read_outcomes
+    from dtgd_edge.runtime.cuda_driver import driver_fault
 
     outcomes = [outcome for path in accuracy or [] for outcome in read_outcomes(path)]
     if bundle is None:
@@ -55,7 +56,7 @@ def peers(
     with train_extra("peers"):
         ours = [_ours(*_named(text)) for text in bundle]
         others, left_out = _others(folder)
-        ideals = [*_ideals(), *_gpu_ideals()]
+        ideals = _ideals() if driver_fault() else [*_ideals(), *gpu_ideals()]
     if reference is None:
         reference = REFERENCE if any(peer.name == REFERENCE for peer in others) else others[0].name
     with progress_bar("timing") as advance:
@@ -189,14 +190,11 @@ def _ideals() -> "list[Contestant]":
     ]
 
 
-def _gpu_ideals() -> "list[Contestant]":
-    """What a GPU is measured by; nothing where none answers."""
+def gpu_ideals() -> "list[Contestant]":
+    """What a GPU is measured by."""
     from dtgd_edge.benchmarks.contestant import Contestant, noise
     from dtgd_edge.export.gpu_ideal import gpu_ideal_graphs
-    from dtgd_edge.runtime.cuda_driver import driver_fault
 
-    if driver_fault():
-        return []
     return [
         Contestant(
             name=ideal.name,

@@ -14,6 +14,7 @@ from dtgd_edge.benchmarks.contestant import ON_GPU, Contestant, Kind, noise
 from dtgd_edge.benchmarks.peers import compare
 from dtgd_edge.benchmarks.tables import Outcome
 from dtgd_edge.bundle import Bundle
+from dtgd_edge.cli.peers import gpu_ideals
 from dtgd_edge.errors import BackendError, ConfigError
 from dtgd_edge.export import gpu_ideal
 from dtgd_edge.runtime.doctor import finding
@@ -183,25 +184,6 @@ def test_a_peer_may_be_a_file(tmp_path: Path) -> None:
     assert found.breakdowns[0].shares["convolutions"] > 0
 
 
-def contestants_for_gpu() -> list[Contestant]:
-    return [
-        Contestant(
-            name=ideal.name,
-            kind=ideal.kind,
-            precision=ideal.precision,
-            graph=ideal.graph,
-            feed=noise((1,)),
-            float_macs=ideal.macs,
-            integer_macs=0,
-            size_bytes=len(ideal.graph),
-            device="GPU",
-            moved_bytes=ideal.moved_bytes,
-            nodes=ideal.nodes,
-        )
-        for ideal in gpu_ideal.gpu_ideal_graphs()
-    ]
-
-
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU that is the CPU in disguise: ONNX Runtime's CUDA provider is pretended to be there."""
@@ -223,7 +205,7 @@ def for_gpu(monkeypatch: pytest.MonkeyPatch) -> list[Contestant]:
     sizes = {"CHANNELS": 16, "SIDE": 8, "BATCH": 2, "MATRIX_SIDE": 64, "COPIES": 2, "COPIED_VALUES": 1 << 18}
     for name, size in sizes.items():
         monkeypatch.setattr(gpu_ideal, name, size)
-    return contestants_for_gpu()
+    return gpu_ideals()
 
 
 @pytest.mark.usefixtures("gpu")
@@ -293,7 +275,7 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_named(
 
 @pytest.mark.skipif(not ON_CUDA.is_usable, reason=f"{ON_CUDA.name}: {ON_CUDA.detail}")
 def test_on_a_real_gpu(everybody: list[Contestant]) -> None:
-    for_gpu = contestants_for_gpu()
+    for_gpu = gpu_ideals()
     found = compare([*everybody, *for_gpu], "a", frames=5, warm_up=2, threads=1)
     assert {"ours", "a"} <= {row.name for row in found.rows if row.runtime == "ort-cuda"}
     assert found.roofline is not None and found.roofline.copy_gb_per_s > 1

@@ -1,8 +1,11 @@
 """ONNX graphs of a few nodes."""
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from dtgd_edge.export.onnx import INPUT
 
 Constants = dict[str, NDArray[np.generic]]
 
@@ -50,3 +53,9 @@ def integer_convolution(channels: int = 16, made: int = 16, side: int = 32) -> M
         helper.make_node("DequantizeLinear", ["yq", "s", "z"], ["yd"]),
     ]
     return model_of(nodes, [1, channels, side, side], constants)
+
+
+def outputs(model: ModelProto, frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Score and map that ONNX Runtime computes."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(None, {INPUT: frames}))

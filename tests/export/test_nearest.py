@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import ModelProto
 
 from dtgd_edge.export.nearest import with_nearest_product
-from dtgd_edge.export.onnx import INPUT, node_scopes, onnx_from_graph
+from dtgd_edge.export.onnx import node_scopes, onnx_from_graph
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
 from dtgd_edge.train.graph import distil
+from tests.export.graphs import outputs
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +25,12 @@ def model(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> ModelProto:
     return onnx_from_graph(distil(Checkpoint.open(tiny_checkpoint)), request.param)
 
 
-def _outputs(model: ModelProto, frames: np.ndarray) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return list(session.run(None, {INPUT: frames}))
-
-
 def test_scores_and_maps_are_the_same(model: ModelProto, frames: JudgingFrames) -> None:
     count = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     changed = with_nearest_product(model)
     onnx.checker.check_model(changed, full_check=True)
     for before, after in zip(
-        _outputs(model, frames.defects[:count]), _outputs(changed, frames.defects[:count]), strict=True
+        outputs(model, frames.defects[:count]), outputs(changed, frames.defects[:count]), strict=True
     ):
         assert before.shape == after.shape
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from dtgd_edge.export.onnx import INPUT, onnx_from_graph
+from dtgd_edge.export.onnx import onnx_from_graph
 from dtgd_edge.export.stem import RAW, with_raw_stems
 from dtgd_edge.export.strides import with_folded_strides
 from dtgd_edge.train.checkpoint import Checkpoint, JudgingFrames
 from dtgd_edge.train.graph import distil
+from tests.export.graphs import outputs
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +25,12 @@ def raw(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> ModelProto:
     return with_raw_stems(onnx_from_graph(distil(Checkpoint.open(tiny_checkpoint)), request.param), set())
 
 
-def _outputs(model: ModelProto, frames: np.ndarray) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return list(session.run(None, {INPUT: frames}))
-
-
 def test_scores_and_maps_are_the_same(raw: ModelProto, frames: JudgingFrames) -> None:
     count = raw.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     folded = with_folded_strides(raw)
     onnx.checker.check_model(folded, full_check=True)
     shown = frames.defects[:count]
-    for before, after in zip(_outputs(raw, shown), _outputs(folded, shown), strict=True):
+    for before, after in zip(outputs(raw, shown), outputs(folded, shown), strict=True):
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
 
 
