@@ -40,7 +40,8 @@ def with_nearest_product(model: ModelProto) -> ModelProto:
     nodes = [
         helper.make_node("Transpose", [conv.input[0]], ["nearest_last"], perm=[0, 2, 3, 1]),
         helper.make_node("Reshape", ["nearest_last", "nearest_patches"], ["nearest_rows"]),
-        helper.make_node("Gemm", ["nearest_rows", "nearest_matrix", conv.input[2]], ["nearest_all"]),
+        # The exporter leaves out a bias of zeros, which an untrained memory has.
+        helper.make_node("Gemm", ["nearest_rows", "nearest_matrix", *conv.input[2:]], ["nearest_all"]),
         helper.make_node("ReduceMin", ["nearest_all", "nearest_axis"], ["nearest_least"], keepdims=0),
         helper.make_node("Reshape", ["nearest_least", "nearest_shape"], list(last.output)),
     ]
