@@ -95,7 +95,7 @@ class Opened:
     @property
     def device(self) -> Device:
         """What computes."""
-        return "GPU" if self.runtime in ON_GPU else "CPU"
+        return device_of(self.runtime)
 
     @property
     def macs(self) -> dict[str, int]:
@@ -121,6 +121,11 @@ class Opened:
         start = time.monotonic_ns()
         self.call()
         return (time.monotonic_ns() - start) / 1e6
+
+
+def device_of(runtime: str) -> Device:
+    """What computes in one of RUNTIMES."""
+    return "GPU" if runtime in ON_GPU else "CPU"
 
 
 def interleaved(

@@ -15,8 +15,8 @@ from dtgd_edge.benchmarks.contestant import (
     ORT,
     RUNTIMES,
     Contestant,
-    Device,
     Opened,
+    device_of,
     interleaved,
     open_contestant,
 )
@@ -125,8 +125,7 @@ def _opened(
     """A contestant in every runtime; what cannot be opened goes to `missing`."""
     found: list[Opened] = []
     for runtime in runtimes:
-        device: Device = "GPU" if runtime in ON_GPU else "CPU"
-        if contestant.device not in (None, device):
+        if contestant.device not in (None, device_of(runtime)):
             continue
         if runtime in LEFT_ALONE and (
             contestant.kind not in ("peer", "ideal") or contestant.precision != "fp32"

@@ -6,7 +6,7 @@ import warnings
 
 import onnx
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from dtgd_edge.bundle import TensorSpec
 from dtgd_edge.errors import BackendError
@@ -76,6 +76,19 @@ def tensor_specs(
     """The input and the outputs that every exported graph has."""
     frames = TensorSpec(INPUT, "uint8", (batch, *size_hw, 3))
     return frames, (TensorSpec(SCORE, "float32", (batch,)), TensorSpec(MAP, "float32", (batch, *size_hw)))
+
+
+def integers(node: NodeProto, name: str) -> list[int]:
+    """A node's attribute that is a list of integers; empty where it has none of that name."""
+    return next((list(a.ints) for a in node.attribute if a.name == name), [])
+
+
+def drop_unused_constants(model: ModelProto) -> None:
+    """Take out what no node reads; ONNX Runtime would warn of each."""
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input}
+    for initializer in [i for i in graph.initializer if i.name not in used]:
+        graph.initializer.remove(initializer)
 
 
 def node_scopes(model: ModelProto) -> dict[str, str]:

@@ -9,7 +9,7 @@ import copy
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from dtgd_edge.export.onnx import INPUT
+from dtgd_edge.export.onnx import INPUT, drop_unused_constants, integers
 
 RAW = "frames_as_values"  # float32 [N, 3, H, W], 0 to 255, with the rim around it
 _BYTES = "frames_as_bytes"
@@ -35,16 +35,14 @@ def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
     normalised = next(n.output[0] for n in graph.node if n.op_type == "Add" and "offset" in n.input)
     stems = [n for n in graph.node if n.op_type == "Conv" and n.input[0] == normalised]
     stems = [n for n in stems if n.name not in float_nodes]
-    rims = {rim for stem in stems for rim in _attribute(stem, "pads")}
+    rims = {rim for stem in stems for rim in integers(stem, "pads")}
     if len(rims) != 1:
         return raw
     for stem in stems:
         _fold(raw, stem, values, gain, offset)
     source, cuts = _cut_bytes(raw, normalised)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
-    unused = {i.name for i in graph.initializer} - {name for node in graph.node for name in node.input}
-    for initializer in [i for i in graph.initializer if i.name in unused]:
-        graph.initializer.remove(initializer)
+    drop_unused_constants(raw)
     means = np.clip(np.rint(-offset / gain), 0, 255).astype(np.uint8)
     front = [*cuts, *_rim(raw, source, shapes[normalised], rims.pop(), means)]
     for place, node in enumerate(front):
@@ -144,7 +142,3 @@ def _rim(model: ModelProto, source: str, shape: list[int], width: int, colour: n
         helper.make_node("Transpose", ["rimmed"], [_BYTES], "channels_first", perm=[0, 3, 1, 2]),
         helper.make_node("Cast", [_BYTES], [RAW], "values_of_bytes", to=TensorProto.FLOAT),
     ]
-
-
-def _attribute(node: NodeProto, name: str) -> list[int]:
-    return next((list(a.ints) for a in node.attribute if a.name == name), [])

@@ -10,8 +10,9 @@ import copy
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
+from dtgd_edge.export.onnx import integers
 from dtgd_edge.export.stem import RAW
 
 _SIDE = 2  # pixels laid together, down and across: the stride
@@ -27,7 +28,7 @@ def with_folded_strides(model: ModelProto) -> ModelProto:
     folded = copy.deepcopy(model)
     graph = folded.graph
     stems = [n for n in graph.node if n.op_type == "Conv" and n.input[0] == RAW]
-    if not stems or any(_attribute(stem, "strides") != [_SIDE, _SIDE] for stem in stems):
+    if not stems or any(integers(stem, "strides") != [_SIDE, _SIDE] for stem in stems):
         return folded
     weights = {i.name: i for i in graph.initializer}
     for stem in stems:
@@ -75,7 +76,3 @@ def _lay_pixels_together(model: ModelProto) -> None:
     place = next(i for i, node in enumerate(graph.node) if node.name == turn.name)
     for node in reversed(nodes):
         graph.node.insert(place, node)
-
-
-def _attribute(node: NodeProto, name: str) -> list[int]:
-    return next((list(a.ints) for a in node.attribute if a.name == name), [])

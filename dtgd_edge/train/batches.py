@@ -168,7 +168,7 @@ def augment(
     if most_degrees or most_shift:
         if foreground is not None:
             transform = _kept_inside(transform, foreground)
-        # Whole pixels need no kernel: the result is the same, in a fifth of the time.
+        # Whole pixels need no kernel: the result is the same, and sooner there.
         picture = _moved(picture, transform, cv2.INTER_LANCZOS4 if angle else cv2.INTER_NEAREST, ground)
     if recipe.light:
         picture = np.clip(picture * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Choose the score above which a part is NG, from good parts only."""
+"""Choose the score above which a part is NG: from good parts, and clear of all scores that are known."""
 
 from dataclasses import replace
 
@@ -23,7 +23,8 @@ def chosen_threshold(scores: NDArray[np.float32], normals: int, recipe: ScoringR
     Raises:
         DataError: as threshold_from_normals.
     """
-    return clear_of(threshold_from_normals(scores[:normals], recipe), scores)
+    chosen = threshold_from_normals(scores[:normals], recipe)
+    return clear_of(replace(chosen, rule=f"{chosen.rule}, kept clear of the judging frames"), scores)
 
 
 def clear_of(threshold: Threshold, scores: NDArray[np.float32]) -> Threshold:
