@@ -27,8 +27,7 @@ demo: $(READY)  ## set up, then train, export and run the pretend line (about 7 
 	$(BIN)/dtgd-edge demo
 
 test: $(READY) $(RTX)  ## run the tests
-	# Tiny graphs: two processes of one thread each are quicker than one of two.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)  ## check style, types and import rules
 	$(BIN)/ruff check .

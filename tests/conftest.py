@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ import pytest
 
 from dtgd_edge.bundle import Bundle, Golden, Manifest, ParityRecord, Provenance, TensorSpec, Threshold
 from dtgd_edge.geometry import Geometry
+
+# Before anything imports torch: what a few dozen steps come to hangs on the order of sums, and two processes
+# of one thread each are quicker than one of two.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 if TYPE_CHECKING:
     from dtgd_edge.bundle import Precision

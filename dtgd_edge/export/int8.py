@@ -7,10 +7,17 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from dtgd_edge.export.calibration import Ranges, calibrating, require_pictures, tensor_ranges
-from dtgd_edge.export.levels import with_calibrated_levels
-from dtgd_edge.export.nearest import with_nearest_product
+from dtgd_edge.export.levels import memory_edge, with_calibrated_levels
+from dtgd_edge.export.nearest import with_nearest_products
 from dtgd_edge.export.onnx import node_scopes
-from dtgd_edge.export.placement import ALWAYS_FLOAT, TENSORRT_FLOAT, cpu_placed, is_within, tensorrt_placed
+from dtgd_edge.export.placement import (
+    ALWAYS_FLOAT,
+    MEMORY,
+    TENSORRT_FLOAT,
+    cpu_placed,
+    is_within,
+    tensorrt_placed,
+)
 from dtgd_edge.export.rounding import Means, channel_means, with_centred_rounding
 from dtgd_edge.export.stem import RAW, front_nodes, with_raw_stems, without_rounding
 from dtgd_edge.export.strides import with_folded_strides
@@ -48,8 +55,7 @@ class Quantiser:
         self._normals = normals
         self._origin = origin
         self._rule = rule or LevelRule()
-        on_cpu = target.placement == "cpu"
-        self._float = with_nearest_product(with_channel_products(model)) if on_cpu else model
+        self._float = with_channel_products(model) if target.placement == "cpu" else model
         self._base = half if target.rest == "fp16" and half is not None else self._float
 
     @cached_property
@@ -100,7 +106,9 @@ class Quantiser:
         means = {**self.means, RAW: self._frames.mean((0, 1, 2))}
         rounded = with_folded_strides(with_centred_rounding(raw, means, floats))
         ranges = {**self.ranges, RAW: (0.0, 255.0)}
-        return without_rounding(cpu_placed(rounded, ranges, floats | front_nodes(rounded)))
+        placed = without_rounding(cpu_placed(rounded, ranges, floats | front_nodes(rounded)))
+        is_float = MEMORY in (*self.target.float_modules, *float_modules)
+        return with_nearest_products(placed, 0.0 if is_float else memory_edge(self._float, self._rule))
 
 
 def last_sums(model: ModelProto) -> set[str]:

@@ -47,6 +47,20 @@ def with_calibrated_levels(
     return changed
 
 
+def memory_edge(model: ModelProto, rule: LevelRule) -> float:
+    """How much farther from the memory the edge of normal is than a usual good part; 0 without a memory.
+
+    Args:
+        model: float32, from `onnx_from_graph`.
+        rule: of the scoring graph.
+    """
+    if rule.memory_weight is None:
+        return 0.0
+    *_, (_, _, name) = _constants(model)
+    (scale,) = (numpy_helper.to_array(i) for i in model.graph.initializer if i.name == name)
+    return float(scale.max()) * (1.0 if rule.fusion == "product" else rule.memory_weight)
+
+
 def _constants(model: ModelProto) -> list[tuple[str, str, str]]:
     """Per level: the distance's tensor, and the constants that are taken off it and divide it.
 

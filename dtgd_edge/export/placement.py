@@ -16,8 +16,9 @@ from dtgd_edge.errors import BackendError
 from dtgd_edge.export.calibration import OPERATIONS, Ranges
 from dtgd_edge.export.onnx import checked
 
-# The tail, the memory and the gates decide the score's last digits and weigh little.
-ALWAYS_FLOAT = ("tail", "memory", ".gate")
+MEMORY = "memory"  # its search is rounded on its own, see nearest.py
+# The tail, the memory's projection and the gates decide the score's last digits and weigh little.
+ALWAYS_FLOAT = ("tail", MEMORY, ".gate")
 # TensorRT: the stems see the widest values of all, the 1 x 1 heads feed the cosine directly, and what the
 # teacher's first stage loses to symmetric rounding is in every distance and in the memory's too.
 TENSORRT_FLOAT = (

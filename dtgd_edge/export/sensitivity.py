@@ -9,7 +9,7 @@ import onnx
 from onnx import ModelProto
 
 from dtgd_edge.export.onnx import node_scopes
-from dtgd_edge.export.placement import is_within
+from dtgd_edge.export.placement import MEMORY, is_within
 from dtgd_edge.export.target import SensitivityTarget
 
 Attempt = TypeVar("Attempt")
@@ -46,7 +46,7 @@ def module_shares(model: ModelProto) -> dict[str, float]:
     work: dict[str, float] = {}
     for node in model.graph.node:
         scope = scopes[node.name]
-        if node.op_type == "Conv" and scope.startswith("network."):
+        if node.op_type == "Conv" and scope.split(".")[0] in ("network", MEMORY):
             cost = prod(shapes[node.output[0]]) * prod(weights[node.input[1]][1:])
             module = _module_of(scope)
             work[module] = work.get(module, 0.0) + cost

@@ -17,12 +17,13 @@ from dtgd_edge.export.onnx import onnx_from_graph
 from dtgd_edge.export.precision import fp16_graph
 from dtgd_edge.export.target import CalibrationTarget, Target
 from dtgd_edge.geometry import Geometry
+from dtgd_edge.train.backbones import BackboneSpec
 from dtgd_edge.train.checkpoint import SCHEMA, Checkpoint, CheckpointRecord, JudgingFrames
 from dtgd_edge.train.compact import compact_recipe
 from dtgd_edge.train.graph import distil
 from dtgd_edge.train.memory import Memory
 from dtgd_edge.train.networks import DTGD
-from dtgd_edge.train.recipe import Recipe
+from dtgd_edge.train.recipe import MemoryRecipe, Recipe
 from dtgd_edge.train.teacher import Teacher, load_teacher, resolved
 
 # Kinds of graph by name, each as the change that it is of a full checkpoint's recipe; the first is nearest to
@@ -69,7 +70,9 @@ class UntrainedGraphs:
             model: ModelProto = float32
             placement: Placement = "float"
             if precision == "int8":
-                model = Quantiser(float32, self._target, frames[:1], half=half).quantised()
+                model = Quantiser(
+                    float32, self._target, frames[:1], half=half, rule=graph.level_rule
+                ).quantised()
                 placement = self._target.placement
             elif precision == "fp16":
                 assert half is not None, "made where it is needed"
@@ -92,16 +95,24 @@ def _untrained(recipe: Recipe, change: Callable[[Recipe], Recipe]) -> Checkpoint
         teacher = _teacher(recipe)
         recipe = resolved(recipe, teacher.backbone)
         network = DTGD(teacher.network, recipe.student)
+        memory = _memory(teacher.network.spec, recipe.memory)
     recipe = replace(recipe, teacher=replace(recipe.teacher, variant="frozen"))
     parts: dict[str, nn.Module] = {"teacher.": teacher.network, "average.": network.student}
-    if recipe.memory.size:
-        spec = teacher.network.spec
-        parts["memory."] = Memory(
-            (spec.channels(2), spec.channels(3)), recipe.memory.components, recipe.memory.size, 1.0
-        )
+    if memory is not None:
+        parts["memory."] = memory
     tensors = {f"{prefix}{k}": v for prefix, part in parts.items() for k, v in part.state_dict().items()}
     record = CheckpointRecord(SCHEMA, recipe, 0, "", "", teacher.origin, "untrained", None, 0.0)
     return Checkpoint(record, tensors, Path())
+
+
+def _memory(spec: BackboneSpec, recipe: MemoryRecipe) -> Memory | None:
+    """A memory of nothing; its prototypes lie so close that its search is rounded, as a trained one's is."""
+    if not recipe.size:
+        return None
+    memory = Memory((spec.channels(2), spec.channels(3)), recipe.components, recipe.size, recipe.weight)
+    for tensor in (memory.middle, memory.deep, memory.prototypes):
+        tensor.normal_(std=0.01)
+    return memory
 
 
 def _teacher(recipe: Recipe) -> Teacher:

@@ -44,6 +44,13 @@ def test_tensorrt_s_int8_has_a_float16_rest(tiny_recipe: Recipe) -> None:
         assert any(i.data_type == half for i in onnx.load_from_string(bundle.graph).graph.initializer)
 
 
+def test_the_memory_is_searched_in_integers_as_a_trained_one_is() -> None:
+    graphs = UntrainedGraphs(Recipe(), target_from_name("cpu"), "compact")
+    bundle = graphs.bundles(Geometry(size_hw=(64, 64)), ["int8"])["int8"]
+    constants = {i.name: i.data_type for i in onnx.load_from_string(bundle.graph).graph.initializer}
+    assert onnx.TensorProto.INT8 in {kind for name, kind in constants.items() if "nearest_kernels" in name}
+
+
 def test_the_default_networks_have_their_full_width() -> None:
     graphs = UntrainedGraphs(Recipe(), target_from_name("cpu"))
     bundle = graphs.bundles(Geometry(size_hw=(64, 32)), ["fp32"])["fp32"]
