@@ -1,6 +1,5 @@
 """The machine's fingerprint: what a timing is worth nothing without."""
 
-import importlib.metadata
 import os
 import platform
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from dtgd_edge.runtime.cuda_driver import cuda_gpus
 from dtgd_edge.runtime.doctor.finding import file_text
 from dtgd_edge.runtime.doctor.jetson import board_name, l4t_version, power_mode
 from dtgd_edge.runtime.session import usable_cores
+from dtgd_edge.versions import installed_versions
 
 PACKAGES = (
     "dtgd-edge",
@@ -86,7 +86,7 @@ def this_machine(
     """
     nvml = Nvml.open()
     gpus, cuda = _gpus()
-    versions = {name: version for name in packages if (version := _version(name))}
+    versions = installed_versions(packages)
     versions |= {"NVIDIA driver": nvml.driver() or ""} if nvml is not None else {}
     versions |= {"CUDA": cuda, "L4T": ".".join(map(str, l4t_version(root)))}
     modes = [_jetson_mode(root), _cpu_mode(root), *_gpu_limits(nvml)]
@@ -108,13 +108,6 @@ def this_machine(
         power_mode="; ".join(filter(None, modes)),
         sensors=watch.sensors(),
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _cpu(root: Path) -> str:

@@ -1,7 +1,6 @@
 """A bundle that can be opened, with threshold and parity still open."""
 
 import hashlib
-import importlib.metadata
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +20,18 @@ from dtgd_edge.bundle import (
 from dtgd_edge.export.onnx import tensor_specs
 from dtgd_edge.train.checkpoint import Checkpoint, CheckpointRecord
 from dtgd_edge.train.graph import MAP_STRIDE
+from dtgd_edge.versions import installed_versions
+
+PACKAGES = (
+    "dtgd-edge",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+)
 
 
 def bundle_name(record: CheckpointRecord) -> str:
@@ -75,12 +86,11 @@ def draft_bundle(
 
 
 def _provenance(record: CheckpointRecord) -> Provenance:
-    packages = ("dtgd-edge", "torch", "onnx", "onnxruntime", "numpy", "opencv-python")
     return Provenance(
         checkpoint_sha256=record.weights_sha256,
         data=record.data,
         steps=record.step,
         teacher=record.teacher,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        versions={name: importlib.metadata.version(name) for name in packages},
+        versions=installed_versions(PACKAGES),
     )

@@ -38,13 +38,17 @@ def test_it_learns_what_a_cpu_learns(
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_its_graph_scores_as_on_a_cpu(data: DataSet, recipe: Recipe, tmp_path: Path) -> None:
+def test_its_graph_scores_as_on_a_cpu(
+    data: DataSet, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With 10 bits of 23, which a GPU convolves float32 with unasked, good parts that lie as close to each
+    # other as those of this tiny graph blur into one.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     checkpoint = train(data, recipe, tmp_path, device="cuda")
     frames = checkpoint.frames()
     on_cpu, on_gpu = (distil(checkpoint, frames).to(d).score(frames.normals[:4]) for d in ("cpu", "cuda"))
-    # A GPU convolves float32 with 10 bits of its 23.
     torch.testing.assert_close(
-        torch.from_numpy(on_gpu.map), torch.from_numpy(on_cpu.map), rtol=0.02, atol=0.02
+        torch.from_numpy(on_gpu.map), torch.from_numpy(on_cpu.map), rtol=1e-3, atol=1e-3
     )
 
 

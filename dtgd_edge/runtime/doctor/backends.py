@@ -1,6 +1,5 @@
 """The libraries that sessions, training and export need. Whatever may crash is tried in a child process."""
 
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from dtgd_edge.runtime.cuda_driver import driver_fault
 from dtgd_edge.runtime.doctor.finding import Finding, version_of
 from dtgd_edge.runtime.doctor.jetson import OLDEST_TENSORRT, l4t_version
 from dtgd_edge.runtime.probe import ORT_GPU_INSTALL, import_fault, is_installed, provider_fault
+from dtgd_edge.versions import installed_versions
 
 ORT_CPU = "ONNX Runtime (CPU)"
 _TRAIN = "pip install 'dtgd-edge[train]'"
@@ -99,9 +99,5 @@ def _module(name: str, module: str, package: str, install: str, is_tried: bool =
 
 def _version(package: str) -> str:
     # TensorRT's packages carry their CUDA version in their name.
-    for name in (package, f"{package}-cu12", f"{package}-cu13"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "version unknown"
+    found = installed_versions([package, f"{package}-cu12", f"{package}-cu13"])
+    return next(iter(found.values()), "version unknown")
