@@ -143,17 +143,22 @@ def interleaved(
         progress: called with the number of rounds done and of all.
 
     Returns:
-        Milliseconds of the counted calls, for each contestant.
+        Milliseconds of the counted calls, for each contestant; of the whole rounds, where Ctrl-C ended them.
     """
     samples: list[list[float]] = [[] for _ in opened]
-    for index in range(-warm_up, frames):
-        for each, times in zip(opened, samples, strict=True):
-            ms = each.timed()
-            if index >= 0:
-                times.append(ms)
-            # A pool's threads go on spinning for a while, which would slow the next one down.
-            time.sleep(SETTLE_S)
-        progress(warm_up + index + 1, warm_up + frames)
+    try:
+        for index in range(-warm_up, frames):
+            for each, times in zip(opened, samples, strict=True):
+                ms = each.timed()
+                if index >= 0:
+                    times.append(ms)
+                # A pool's threads go on spinning for a while, which would slow the next one down.
+                time.sleep(SETTLE_S)
+            progress(warm_up + index + 1, warm_up + frames)
+    except KeyboardInterrupt:
+        if not (whole := min(map(len, samples))):
+            raise
+        return [times[:whole] for times in samples]
     return samples
 
 

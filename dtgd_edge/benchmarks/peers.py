@@ -85,6 +85,8 @@ def compare(
                 opened.append(each)
         say(f"timing {len(opened)} graphs, {frames} frames each in turn after {warm_up} to warm up")
         samples = interleaved(opened, frames, warm_up, progress)
+        if len(samples[0]) < frames:
+            say(f"stopped after {len(samples[0])} of {frames} frames")
     timed = list(zip(opened, samples, strict=True))
     say("profiling in ONNX Runtime")
     profiled = [each.contestant for each, _ in timed if each.runtime == ORT and each.contestant.is_measured]
@@ -100,7 +102,7 @@ def compare(
         roofline=roofline(timed, macs_ms, {each.name: nodes_on_gpu(each, threads) for each in on_gpu}),
         accuracy=tuple(lines),
         left_out=missing,
-        frames=frames,
+        frames=len(samples[0]),
         warm_up=warm_up,
         threads=threads,
         machine=this_machine((*PACKAGES, "openvino") if has_openvino else PACKAGES),

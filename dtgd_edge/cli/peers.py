@@ -36,7 +36,9 @@ def peers(
         list[Path] | None,
         typer.Option(help="JSON with results of methods called as the graphs; may be repeated."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Counted frames of each.")] = 40,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Counted frames of each; Ctrl-C ends them and keeps what was counted.")
+    ] = 40,
     warm_up: Annotated[int, typer.Option(min=1, help="Frames of each before the clock counts.")] = 5,
     threads: Threads = None,
     out: Annotated[Path | None, typer.Option(help=f"Folder to write {TABLE_MD} and {TABLE_JSON} to.")] = None,

@@ -55,6 +55,19 @@ def everybody(ours: Contestant) -> list[Contestant]:
     return [ours, plain("a"), plain("b", is_integer=True), *ideals]
 
 
+def test_ctrl_c_ends_the_rounds_and_what_was_measured_stays(everybody: list[Contestant]) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    said: list[str] = []
+    found = compare(everybody, "a", frames=50, warm_up=1, threads=1, say=said.append, progress=stop)
+    assert found.frames == 3 and "stopped after 3 of 50 frames" in said
+    assert {row.ms.count for row in found.rows} == {3}
+    with pytest.raises(KeyboardInterrupt):  # nothing was measured yet
+        compare(everybody, "a", frames=50, warm_up=4, threads=1, progress=stop)
+
+
 def test_everybody_is_timed_in_the_same_rounds(everybody: list[Contestant]) -> None:
     rounds: list[tuple[int, int]] = []
     found = compare(
