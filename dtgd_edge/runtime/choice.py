@@ -9,6 +9,7 @@ from dtgd_edge.bundle import Manifest
 from dtgd_edge.errors import BackendUnavailable
 from dtgd_edge.runtime.cuda_driver import cuda_gpus
 from dtgd_edge.runtime.probe import is_installed
+from dtgd_edge.runtime.trt.library import Library
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def choose_backend(manifest: Manifest | None = None) -> Choice:
         return Choice("ort", f"no CUDA device: {str(exc).partition(';')[0]}")
     if manifest is not None and manifest.placement == "cpu":
         return _cpu_beside(gpu.name, "this INT8 bundle is made for CPUs (export --target tensorrt)")
-    if missing := _missing_for_tensorrt():
+    if missing := _missing_for_tensorrt(gpu.capability):
         return _cpu_beside(gpu.name, missing)
     return Choice("tensorrt", f"{gpu.name} and TensorRT answer")
 
@@ -50,7 +51,7 @@ def _cpu_beside(gpu: str, obstacle: str) -> Choice:
     return choice
 
 
-def _missing_for_tensorrt() -> str:
+def _missing_for_tensorrt(capability: str) -> str:
     """What TensorRT lacks on a machine with a GPU; "" if nothing."""
     if not any(is_installed(module) for module in CUDA_BINDINGS):
         return "neither cuda-python nor pycuda is installed (pip install cuda-python)"
@@ -65,9 +66,12 @@ def _missing_for_tensorrt() -> str:
         except Exception as exc:
             faults.append(f"{name} cannot be imported ({exc})")
             continue
-        if is_strongly_typed(module):
+        if not is_strongly_typed(module):
+            faults.append(f"{name} {getattr(module, '__version__', '')} is older than 10.3")
+        elif not Library(name, module).knows(capability):
+            faults.append(f"{name} does not know this GPU's compute capability {capability}")
+        else:
             return ""
-        faults.append(f"{name} {getattr(module, '__version__', '')} is older than 10.3")
     return ", ".join(faults)
 
 

@@ -65,6 +65,18 @@ def test_auto_takes_what_is_sound_of_several_tensorrts(monkeypatch: pytest.Monke
     assert choose_backend().backend == "tensorrt"
 
 
+def test_auto_is_no_tensorrt_that_does_not_know_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpu(monkeypatch)
+    installed(monkeypatch, "cuda", "tensorrt_rtx")
+    pretend_tensorrt(monkeypatch, "tensorrt_rtx", STRONGLY_TYPED)
+    rtx = sys.modules["tensorrt_rtx"]
+    monkeypatch.setattr(rtx, "ComputeCapability", types.SimpleNamespace(SM86=0, SM89=1), raising=False)
+    found = choose_backend()
+    assert found.backend == "ort" and "does not know this GPU's compute capability 8.7" in found.reason
+    monkeypatch.setattr(rtx, "ComputeCapability", types.SimpleNamespace(SM86=0, SM87=1))
+    assert choose_backend().backend == "tensorrt"
+
+
 @pytest.mark.parametrize(
     ("names", "obstacle"),
     [

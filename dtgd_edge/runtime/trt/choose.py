@@ -43,7 +43,7 @@ def why_no_plan(bundle: Bundle, plans: PlanCache, libraries: Sequence[Library], 
     for library in libraries:
         if not library.can_build:
             reasons.append(f"no version-compatible plan for {library.title} is in {plans.folder}")
-        elif not _knows(library, gpu):
+        elif not library.knows(gpu.capability):
             reasons.append(f"{library.title} does not know compute capability {gpu.capability}")
         else:
             key = plan_key(bundle, library, gpu, BuildOptions(library.name))
@@ -73,7 +73,7 @@ def runner_of_plan(libraries: Sequence[Library], plan: Plan) -> Library:
 def _keys(bundle: Bundle, plans: PlanCache, library: Library, gpu: Gpu) -> Iterator[PlanKey]:
     """Keys of plans that a library could run, in order of preference."""
     if library.can_build:
-        if _knows(library, gpu):
+        if library.knows(gpu.capability):
             yield plan_key(bundle, library, gpu, BuildOptions(library.name))
         if not library.capabilities:
             yield plan_key(bundle, library, gpu, BuildOptions(library.name, is_version_compatible=True))
@@ -83,7 +83,3 @@ def _keys(bundle: Bundle, plans: PlanCache, library: Library, gpu: Gpu) -> Itera
         is_of_bundle = key.graph_sha256 == bundle.manifest.graph_sha256
         if is_of_bundle and key.gpu == gpu.name and VERSION_COMPATIBLE in key.flags:
             yield key
-
-
-def _knows(library: Library, gpu: Gpu) -> bool:
-    return not library.capabilities or gpu.capability in library.capabilities

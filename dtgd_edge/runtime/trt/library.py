@@ -53,6 +53,10 @@ class Library:
         found = [re.fullmatch(r"SM(\d+)(\d)", name) for name in dir(self.module.ComputeCapability)]
         return sorted_capabilities(f"{match[1]}.{match[2]}" for match in found if match)
 
+    def knows(self, capability: str) -> bool:
+        """Whether it makes plans for a GPU of this compute capability, "8.7"."""
+        return not self.capabilities or capability in self.capabilities
+
     @property
     def is_strongly_typed(self) -> bool:
         """Whether it takes precision from the graph alone, as the bundles want it."""
