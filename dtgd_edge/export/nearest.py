@@ -1,9 +1,10 @@
 """The memory's nearest prototype by matrix products, whose rows ONNX Runtime's CPU searches quickest.
 
-As a convolution and a tree of minima, the form that TensorRT can run on every GPU, the search takes a quarter
-of an INT8 graph's time. Here it is a few products, each no larger than what stays in the cache until its
-smallest is looked for; and where good parts lie far enough apart, a product of 8-bit integers: patches and
-prototypes are rounded, and the distances between what they were rounded to are exact.
+As a convolution and a tree of minima, the form that TensorRT can run on every GPU, values are laid out anew and
+cut in halves several times. Here the search is a few products, each no larger than what stays in the cache
+until its smallest is looked for. Where good parts lie far enough apart they are products of 8-bit integers,
+which take a third of the time: patches and prototypes are rounded, and the distances between what they were
+rounded to are exact.
 """
 
 import copy
@@ -42,7 +43,7 @@ def with_nearest_products(model: ModelProto, edge: float = 0.0) -> ModelProto:
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in inferred.value_info}
     constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     kernels = constants[KERNELS][:, :, 0, 0]
-    # The exporter leaves out a bias of zeros, which an untrained memory has.
+    # The exporter leaves out a bias of zeros, which prototypes at 0 have.
     squares = constants[conv.input[2]] if len(conv.input) == 3 else np.zeros(len(kernels), np.float32)
     made = _Search(conv.input[0], last.output[0], kernels, squares, shapes[last.output[0]], edge)
     for node in made.nodes:
