@@ -1,10 +1,10 @@
 """The memory's nearest prototype by matrix products, whose rows ONNX Runtime's CPU searches quickest.
 
 As a convolution and a tree of minima, the form that TensorRT can run on every GPU, values are laid out anew
-and cut in halves several times. Here the search is a few products, each no larger than what stays in the cache
-until its smallest is looked for. Where good parts lie far enough apart they are products of 8-bit integers,
-which take a third of the time: patches and prototypes are rounded, and the distances between what they were
-rounded to are exact.
+and cut in halves several times. Here the search is a few products, each no larger than what stays in the
+cache until its smallest is looked for. Where good parts lie far enough apart they are products of 8-bit
+integers, which take a third of the time: patches and prototypes are rounded, and the distances between what
+they were rounded to are exact.
 """
 
 import copy
