@@ -73,9 +73,12 @@ def compact_recipe(full: Recipe, steps: int | None = None) -> Recipe:
             decoder_blocks=1,
         ),
         optimiser=replace(full.optimiser, steps=steps or full.optimiser.steps),
-        # In INT8 the memory would be a quarter of the compact graph's time. Fewer directions cost it less
-        # than fewer prototypes, and half of them cost it nothing.
-        memory=replace(full.memory, components=max(1, full.memory.components // 2)),
+        # What thin features tell apart less well takes more prototypes, but fewer directions.
+        memory=replace(
+            full.memory,
+            components=max(1, full.memory.components // 2),
+            size=full.memory.size * 3 // 2,
+        ),
     )
 
 
