@@ -15,7 +15,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
 from dtgd_edge.errors import BackendError
-from dtgd_edge.export.onnx import INPUT, batch_of, drop_unused_constants, node_scopes
+from dtgd_edge.export.onnx import INPUT, batch_of, drop_unused, node_scopes
 from dtgd_edge.export.target import CalibrationTarget
 from dtgd_edge.geometry import Geometry
 from dtgd_edge.pictures import picture_paths
@@ -116,7 +116,7 @@ def _without_distances(model: ModelProto) -> ModelProto:
     for name in ends:  # the calibrator passes over what is an output itself
         cut.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}_end"]))
         cut.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{name}_end"))
-    drop_unused_constants(cut)
+    drop_unused(cut)
     return cut
 
 

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from dtgd_edge.export.onnx import checked, drop_unused_constants
+from dtgd_edge.export.onnx import checked, drop_unused
 
 KERNELS = "memory.kernels"
 _SEARCH = ("Slice", "Min", "ReduceMin")
@@ -56,7 +56,7 @@ def with_nearest_products(model: ModelProto, edge: float = 0.0) -> ModelProto:
     del graph.node[:]
     graph.node.extend([*kept[:place], *made.nodes, *kept[place:]])
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in made.constants.items())
-    drop_unused_constants(changed)
+    drop_unused(changed)
     return checked(changed)
 
 

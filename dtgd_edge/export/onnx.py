@@ -83,10 +83,16 @@ def integers(node: NodeProto, name: str) -> list[int]:
     return next((list(a.ints) for a in node.attribute if a.name == name), [])
 
 
-def drop_unused_constants(model: ModelProto) -> None:
-    """Take out what no node reads; ONNX Runtime would warn of each."""
+def drop_unused(model: ModelProto) -> None:
+    """Take out the nodes and constants that nothing reads; ONNX Runtime would compute them all the same."""
     graph = model.graph
-    used = {name for node in graph.node for name in node.input}
+    while True:
+        used = {name for node in graph.node for name in node.input} | {out.name for out in graph.output}
+        idle = [node for node in graph.node if not used & set(node.output)]
+        for node in idle:
+            graph.node.remove(node)
+        if not idle:
+            break
     for initializer in [i for i in graph.initializer if i.name not in used]:
         graph.initializer.remove(initializer)
 

@@ -9,7 +9,7 @@ import copy
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from dtgd_edge.export.onnx import INPUT, drop_unused_constants, integers
+from dtgd_edge.export.onnx import INPUT, drop_unused, integers
 
 RAW = "frames_as_values"  # float32 [N, 3, H, W], 0 to 255, with the rim around it
 _BYTES = "frames_as_bytes"
@@ -42,7 +42,7 @@ def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
         _fold(raw, stem, values, gain, offset)
     source, cuts = _cut_bytes(raw, normalised)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
-    drop_unused_constants(raw)
+    drop_unused(raw)
     means = np.clip(np.rint(-offset / gain), 0, 255).astype(np.uint8)
     front = [*cuts, *_rim(raw, source, shapes[normalised], rims.pop(), means)]
     for place, node in enumerate(front):
