@@ -42,11 +42,11 @@ def with_raw_stems(model: ModelProto, float_nodes: set[str]) -> ModelProto:
         _fold(raw, stem, values, gain, offset)
     source, cuts = _cut_bytes(raw, normalised)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
-    drop_unused(raw)
     means = np.clip(np.rint(-offset / gain), 0, 255).astype(np.uint8)
     front = [*cuts, *_rim(raw, source, shapes[normalised], rims.pop(), means)]
     for place, node in enumerate(front):
         graph.node.insert(place, node)
+    drop_unused(raw)  # the normalisation, and its cutting of tiles
     return raw
 
 

@@ -131,6 +131,8 @@ def test_the_cpus_stems_read_the_bytes_of_tiles(floating: onnx.ModelProto, frame
     raw = with_raw_stems(floating, set())
     (cut,) = (n for n in raw.graph.node if n.op_type == "Concat" and n.name.endswith("_bytes"))
     assert len(cut.input) == 6
+    read = {name for node in raw.graph.node for name in node.input} | {o.name for o in raw.graph.output}
+    assert all(read & set(node.output) for node in raw.graph.node), "the floats' own cutting is left over"
     wanted, found = _run(floating, frames.defects[:4]), _run(raw, frames.defects[:4])
     # The rim is the mean colour to a fraction of a grey level.
     np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=0.02 * np.ptp(wanted[1]))
