@@ -58,9 +58,17 @@ def test_numbers_of_cameras_are_sorted_and_checked() -> None:
             camera_counts(wrong)
 
 
+class SlowSession(GreySession):
+    """Takes 20 ms a frame."""
+
+    def score(self, frames: np.ndarray) -> Scores:
+        time.sleep(0.02)
+        return super().score(frames)
+
+
 def test_all_cameras_are_counted_and_none_starves() -> None:
     bundle = grey_bundle()
-    with SharedSession(GreySession) as shared:
+    with SharedSession(SlowSession) as shared:  # slower than threads are started and woken
         seats = [shared.seat() for _ in range(3)]
         run = run_cameras([inspector(seat, bundle) for seat in seats], PICTURES, 60)
     assert len(run.latencies_ms) == run.latency_ms.count == 60
@@ -79,11 +87,6 @@ def test_paced_cameras_give_frames_in_their_rhythm() -> None:
 
 
 def test_paced_cameras_drop_what_is_too_much() -> None:
-    class SlowSession(GreySession):
-        def score(self, frames: np.ndarray) -> Scores:
-            time.sleep(0.02)
-            return super().score(frames)
-
     run = run_cameras([inspector(SlowSession(), grey_bundle())], PICTURES, 10, each_per_s=500.0)
     assert run.dropped > 0 and run.latency_ms.count == 10
 
