@@ -58,7 +58,7 @@ def memory_edge(model: ModelProto, rule: LevelRule) -> float:
         return 0.0
     *_, (_, _, name) = _constants(model)
     (scale,) = (numpy_helper.to_array(i) for i in model.graph.initializer if i.name == name)
-    return float(scale.max()) * (1.0 if rule.fusion == "product" else rule.memory_weight)
+    return float(scale.max()) * rule.memory_share
 
 
 def _constants(model: ModelProto) -> list[tuple[str, str, str]]:

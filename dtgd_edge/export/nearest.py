@@ -22,7 +22,7 @@ KERNELS = "memory.kernels"
 _SEARCH = ("Slice", "Min", "ReduceMin")
 STEPS, ZERO = 127, 128  # to each side of the middle, in uint8
 FINE = 8  # steps that fit between a usual good part and the edge of normal, or rounding would blur it
-CACHED_VALUES = 1 << 18  # float32 that one product may write: a MiB, half of a small core's cache
+CACHED_VALUES = 1 << 18  # float32 that one product may write: a MiB, about what a core has for itself
 
 
 def with_nearest_products(model: ModelProto, edge: float = 0.0) -> ModelProto:

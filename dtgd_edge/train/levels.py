@@ -46,7 +46,12 @@ class LevelRule:
             cosines = pairs if self.memory_weight is None else pairs[:-1]
             pairs[: len(cosines)] = [(0.0, np.mean([edge for _, edge in cosines]))] * len(cosines)
         constants = [(float(centre), max(float(scale), SMALLEST_SCALE)) for centre, scale in pairs]
-        if self.memory_weight is not None and self.fusion != "product":
+        if self.memory_weight is not None:
             centre, scale = constants[-1]
-            constants[-1] = centre, scale / self.memory_weight
+            constants[-1] = centre, scale / self.memory_share
         return constants
+
+    @property
+    def memory_share(self) -> float:
+        """What the memory's scale is divided by: its weight; a product has none."""
+        return 1.0 if self.memory_weight is None or self.fusion == "product" else self.memory_weight
