@@ -41,7 +41,7 @@ bench: $(READY)  ## time the newest bundle, stage by stage (run the demo first)
 bench-peers: $(READY)  ## PEERS=<folder of ONNX files>: bundles beside them in one run (about 3 minutes)
 	$(if $(PEERS),,$(error PEERS is not set; expected a folder of ONNX files; call make bench-peers PEERS=FOLDER))
 	$(BIN)/dtgd-edge peers $(PEERS) $(addprefix --bundle ,$(BUNDLES)) $(addprefix --accuracy ,$(ACCURACY)) \
-	  $(addprefix --reference ,$(REFERENCE)) --workspace demo --out demo/peers
+	  $(addprefix --reference ,$(REFERENCE)) $(addprefix --threads ,$(THREADS)) --workspace demo --out demo/peers
 
 scale: $(READY)  ## the newest bundle against cameras, frame sizes and tiles (run the demo first; some minutes)
 	$(BIN)/dtgd-edge scale --workspace demo
